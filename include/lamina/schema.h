@@ -1,0 +1,37 @@
+// How a table is declared.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <arrow/type.h>
+
+#include "lamina/options.h"
+
+namespace lamina {
+
+/// What a user may set per table. 0 / empty = the database's default.
+struct TableOptions {
+  int32_t rows_per_page = 0;
+  int32_t rows_per_row_group = 0;
+  std::optional<Codec> codec = {};
+  std::vector<std::string> dictionary_columns =
+      {};  ///< Written with dictionary encoding: few distinct values.
+  /// Names two timestamp columns of the table that hold the valid period of each row; both or none.
+  std::string period_from_column = {};
+  std::string period_to_column = {};
+};
+
+/// How a caller declares the primary key when it is not in the schema's metadata. Empty: field
+/// metadata "lamina.key" (or "tonbo.key") = "true" on one field, or ordinals "0", "1", … on
+/// several; else schema metadata "lamina.keys" (or "tonbo.keys") = a name or ["a","b"].
+struct KeyDeclaration {
+  std::vector<std::string> names = {};
+  std::vector<int> positions = {};  ///< Alternative to names.
+  bool no_key = false;  ///< Append table: rows get a hidden number, nothing is ever updated by key.
+};
+
+}  // namespace lamina

@@ -1,0 +1,157 @@
+#include "lamina/error.h"
+
+#include <memory>
+#include <utility>
+
+namespace lamina {
+
+namespace {
+
+constexpr char kDetailTypeId[] = "lamina::ErrorDetail";
+
+class ErrorDetail final : public arrow::StatusDetail {
+ public:
+  ErrorDetail(ErrorCode code, std::string message, std::string hint)
+      : code_(code), message_(std::move(message)), hint_(std::move(hint)) {}
+
+  const char* type_id() const override { return kDetailTypeId; }
+  // Status::ToString prints "<message>. Detail: <this>".
+  std::string ToString() const override { return std::string(ErrorCodeName(code_)); }
+
+  ErrorCode code() const { return code_; }
+  const std::string& message() const { return message_; }
+  const std::string& hint() const { return hint_; }
+
+ private:
+  const ErrorCode code_;
+  const std::string message_;
+  const std::string hint_;
+};
+
+const ErrorDetail* DetailOf(const Status& status) {
+  const auto& detail = status.detail();
+  if (detail == nullptr || std::string_view(detail->type_id()) != kDetailTypeId) return nullptr;
+  return static_cast<const ErrorDetail*>(detail.get());
+}
+
+// What code that knows only Arrow sees.
+arrow::StatusCode ArrowCodeOf(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+      return arrow::StatusCode::Invalid;
+    case ErrorCode::kNotFound:
+      return arrow::StatusCode::KeyError;
+    case ErrorCode::kAlreadyExists:
+      return arrow::StatusCode::AlreadyExists;
+    case ErrorCode::kUnsupported:
+      return arrow::StatusCode::NotImplemented;
+    case ErrorCode::kResourceExhausted:
+      return arrow::StatusCode::CapacityError;
+    case ErrorCode::kCancelled:
+      return arrow::StatusCode::Cancelled;
+    case ErrorCode::kCorruption:
+      return arrow::StatusCode::SerializationError;
+    case ErrorCode::kPermissionDenied:
+    case ErrorCode::kStopped:
+    case ErrorCode::kUnavailable:
+      return arrow::StatusCode::IOError;
+    case ErrorCode::kConflict:
+    case ErrorCode::kCommitUnknown:
+    case ErrorCode::kFenced:
+    case ErrorCode::kHistoryTrimmed:
+    case ErrorCode::kInternal:
+      return arrow::StatusCode::UnknownError;
+  }
+  return arrow::StatusCode::UnknownError;
+}
+
+}  // namespace
+
+std::string_view ErrorCodeName(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+      return "invalid_argument";
+    case ErrorCode::kNotFound:
+      return "not_found";
+    case ErrorCode::kAlreadyExists:
+      return "already_exists";
+    case ErrorCode::kPermissionDenied:
+      return "permission_denied";
+    case ErrorCode::kUnsupported:
+      return "unsupported";
+    case ErrorCode::kConflict:
+      return "conflict";
+    case ErrorCode::kCommitUnknown:
+      return "commit_unknown";
+    case ErrorCode::kFenced:
+      return "fenced";
+    case ErrorCode::kStopped:
+      return "stopped";
+    case ErrorCode::kUnavailable:
+      return "unavailable";
+    case ErrorCode::kResourceExhausted:
+      return "resource_exhausted";
+    case ErrorCode::kHistoryTrimmed:
+      return "history_trimmed";
+    case ErrorCode::kCorruption:
+      return "corruption";
+    case ErrorCode::kCancelled:
+      return "cancelled";
+    case ErrorCode::kInternal:
+      return "internal";
+  }
+  return "internal";
+}
+
+Status MakeError(ErrorCode code, std::string message, std::string hint) {
+  std::string text = message;
+  if (!hint.empty()) text += " hint: " + hint;
+  return Status(ArrowCodeOf(code), std::move(text),
+                std::make_shared<ErrorDetail>(code, std::move(message), std::move(hint)));
+}
+
+ErrorCode CodeOf(const Status& status) {
+  if (const ErrorDetail* detail = DetailOf(status)) return detail->code();
+  switch (status.code()) {
+    case arrow::StatusCode::Invalid:
+    case arrow::StatusCode::TypeError:
+    case arrow::StatusCode::IndexError:
+    case arrow::StatusCode::ExpressionValidationError:
+      return ErrorCode::kInvalidArgument;
+    case arrow::StatusCode::KeyError:
+      return ErrorCode::kNotFound;
+    case arrow::StatusCode::AlreadyExists:
+      return ErrorCode::kAlreadyExists;
+    case arrow::StatusCode::IOError:
+      return ErrorCode::kUnavailable;
+    case arrow::StatusCode::OutOfMemory:
+    case arrow::StatusCode::CapacityError:
+      return ErrorCode::kResourceExhausted;
+    case arrow::StatusCode::Cancelled:
+      return ErrorCode::kCancelled;
+    case arrow::StatusCode::NotImplemented:
+      return ErrorCode::kUnsupported;
+    case arrow::StatusCode::SerializationError:
+      return ErrorCode::kCorruption;
+    default:
+      return ErrorCode::kInternal;
+  }
+}
+
+std::string_view HintOf(const Status& status) {
+  const ErrorDetail* detail = DetailOf(status);
+  return detail == nullptr ? std::string_view{} : std::string_view(detail->hint());
+}
+
+std::string MessageOf(const Status& status) {
+  const ErrorDetail* detail = DetailOf(status);
+  if (detail == nullptr) return status.message();
+  // Status::WithMessage keeps the detail and changes the text (ARROW_CHECK-style context): the
+  // newer text wins then.
+  const std::string& text = status.message();
+  std::string own = detail->message();
+  if (!detail->hint().empty()) own += " hint: " + detail->hint();
+  return text == own ? detail->message() : text;
+}
+
+}  // namespace lamina
