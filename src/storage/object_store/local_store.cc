@@ -1,0 +1,917 @@
+// A Put, step by step:
+//   1. write `<parent>/.tmp-<pid>-<random>`, set its mtime from the precise clock, fdatasync it;
+//   2. None, IfTagMatches: take the store's CAS lock (flock); look at the object there now; compare
+//   the tag; make sure that
+//      the new mtime is later than the old one; rename over it.
+//      IfAbsent, Create: renameat2(RENAME_NOREPLACE), or link + unlink where the file system has
+//      none; no lock needed;
+//   3. fsync the parent directory. Everything before may be undone by a crash, nothing after.
+//
+// The tag is mtime (nanoseconds), size and inode. A content hash alone would let A -> B -> A pass,
+// and so would the inode (the kernel hands freed ones out again at once) or the kernel's own mtime
+// (it ticks every few milliseconds). Because step 2 runs under the lock and pushes mtime past the
+// replaced object's, mtime is a generation that only grows along the overwrites of a path. After
+// Delete a path starts anew: then only the precise clock parts the new object from an old tag.
+#include "storage/object_store/local_store.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <dirent.h>
+#include <fcntl.h>
+#include <functional>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "base/scope_guard.h"
+#include "storage/object_store/store_path.h"
+
+namespace lamina::storage {
+
+namespace {
+
+constexpr char kCasLockName[] = ".lock-cas";
+constexpr int64_t kPreallocateBytes = 4 * 1024 * 1024;
+constexpr size_t kIoBytesMax = size_t{1} << 30;  // one read or write call moves less than 2 GiB
+
+// What a failed call means for the caller; the table is in README.md.
+ErrorCode CodeOfErrno(int error) {
+  switch (error) {
+    case ENOENT:
+      return ErrorCode::kNotFound;
+    case EEXIST:
+      return ErrorCode::kAlreadyExists;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return ErrorCode::kPermissionDenied;
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EFBIG:
+      return ErrorCode::kResourceExhausted;
+    case ENOTDIR:
+    case EISDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return ErrorCode::kInvalidArgument;
+    case EBADF:
+    case EINVAL:
+    case EFAULT:
+      return ErrorCode::kInternal;
+    default:
+      return ErrorCode::kUnavailable;
+  }
+}
+
+const char* HintOfErrno(int error) {
+  switch (error) {
+    case ENOSPC:
+      return "make room on the disk";
+    case EDQUOT:
+      return "raise the disk quota";
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit of open files (ulimit -n)";
+    case EROFS:
+      return "the file system is mounted read-only";
+    default:
+      return "";
+  }
+}
+
+Status ErrnoError(ErrorCode code, int error, std::string_view call, std::string_view path) {
+  char text[128];
+  // The GNU form, which may return a string of its own instead of `text`.
+  const char* const reason = strerror_r(error, text, sizeof(text));
+  return MakeError(code,
+                   "file operation failed: call=" + std::string(call) + " path=" +
+                       std::string(path) + " errno=" + std::to_string(error) + " reason=" + reason,
+                   HintOfErrno(error));
+}
+
+Status ErrnoError(int error, std::string_view call, std::string_view path) {
+  return ErrnoError(CodeOfErrno(error), error, call, path);
+}
+
+Status NotFound(const std::string& path) {
+  return MakeError(ErrorCode::kNotFound, "object does not exist: path=" + path);
+}
+
+int64_t NanosOf(const timespec& t) {
+  return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
+
+timespec TimespecOf(int64_t nanos) {
+  int64_t seconds = nanos / 1'000'000'000;
+  int64_t rest = nanos % 1'000'000'000;
+  if (rest < 0) {
+    rest += 1'000'000'000;
+    --seconds;
+  }
+  return {static_cast<time_t>(seconds), static_cast<long>(rest)};
+}
+
+int64_t NowNanos() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return NanosOf(now);
+}
+
+ObjectInfo InfoOf(const std::string& path, const struct stat& st) {
+  ObjectInfo info;
+  info.path = path;
+  info.size = st.st_size;
+  char tag[64];
+  std::snprintf(
+      tag, sizeof(tag), "%llx-%llx-%llx", static_cast<unsigned long long>(NanosOf(st.st_mtim)),
+      static_cast<unsigned long long>(st.st_size), static_cast<unsigned long long>(st.st_ino));
+  info.tag = tag;
+  info.modified_micros = NanosOf(st.st_mtim) / 1000;
+  return info;
+}
+
+// Sets the mtime of an open file; 0 or an errno.
+int SetModified(int fd, int64_t nanos) {
+  const timespec times[2] = {{0, UTIME_OMIT}, TimespecOf(nanos)};
+  return futimens(fd, times) == 0 ? 0 : errno;
+}
+
+std::string ParentOf(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? std::string() : std::string(path.substr(0, slash));
+}
+
+std::string_view NameOf(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+std::string Join(const std::string& parent, std::string_view name) {
+  return parent.empty() ? std::string(name) : parent + "/" + std::string(name);
+}
+
+const char* OrDot(const std::string& directory) {
+  return directory.empty() ? "." : directory.c_str();
+}
+
+int OpenAt(int root, const std::string& path, int flags, mode_t mode = 0644) {
+  int fd;
+  do {
+    fd = openat(root, path.c_str(), flags | O_CLOEXEC, mode);
+  } while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+// Writes everything; 0 or an errno. A short write goes on where it stopped, so that the cause shows
+// as the next errno.
+int WriteAll(int fd, std::string_view bytes, size_t* written) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), std::min(bytes.size(), kIoBytesMax));
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    if (n == 0) return EIO;
+    *written += static_cast<size_t>(n);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return 0;
+}
+
+// Reads exactly `size` bytes unless the file ends before; returns the bytes read or -errno.
+int64_t ReadAll(int fd, void* out, int64_t size, int64_t offset) {
+  int64_t done = 0;
+  while (done < size) {
+    const size_t wanted = std::min(static_cast<size_t>(size - done), kIoBytesMax);
+    const ssize_t n = pread(fd, static_cast<char*>(out) + done, wanted, offset + done);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return -errno;
+    }
+    if (n == 0) break;
+    done += n;
+  }
+  return done;
+}
+
+int SyncFile(int fd, bool data_only) {
+  int rc;
+  do {
+    rc = data_only ? fdatasync(fd) : fsync(fd);
+  } while (rc != 0 && errno == EINTR);
+  return rc == 0 ? 0 : errno;
+}
+
+int LockFile(int fd, bool wait) {
+  int rc;
+  do {
+    rc = flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB));
+  } while (rc != 0 && errno == EINTR);
+  return rc == 0 ? 0 : errno;
+}
+
+// ---- Reading
+// ------------------------------------------------------------------------------------------------------
+
+/// A whole file mapped read-only; buffers sliced from it keep it alive.
+class MappedBuffer final : public arrow::Buffer {
+ public:
+  MappedBuffer(const uint8_t* data, int64_t size) : Buffer(data, size) {}
+  ~MappedBuffer() override { munmap(const_cast<uint8_t*>(data()), static_cast<size_t>(size())); }
+};
+
+/// Zero-copy reads from a mapping: a read makes no system call (arrow::io::MemoryMappedFile advises
+/// the kernel on every one).
+class MappedFile final : public arrow::io::RandomAccessFile {
+ public:
+  explicit MappedFile(std::shared_ptr<arrow::Buffer> buffer) : buffer_(std::move(buffer)) {}
+
+  // The mapping goes when the last buffer handed out goes, not here: other threads may be reading.
+  Status Close() override {
+    closed_.store(true, std::memory_order_relaxed);
+    return Status::OK();
+  }
+  bool closed() const override { return closed_.load(std::memory_order_relaxed); }
+  Result<int64_t> Tell() const override { return position_; }
+  Status Seek(int64_t position) override {
+    if (position < 0 || position > buffer_->size()) return OutOfBounds(position, 0);
+    position_ = position;
+    return Status::OK();
+  }
+  Result<int64_t> GetSize() override { return buffer_->size(); }
+  bool supports_zero_copy() const override { return true; }
+
+  Result<int64_t> Read(int64_t size, void* out) override {
+    ARROW_ASSIGN_OR_RAISE(const int64_t n, ReadAt(position_, size, out));
+    position_ += n;
+    return n;
+  }
+  Result<std::shared_ptr<arrow::Buffer>> Read(int64_t size) override {
+    ARROW_ASSIGN_OR_RAISE(auto out, ReadAt(position_, size));
+    position_ += out->size();
+    return out;
+  }
+  Result<int64_t> ReadAt(int64_t position, int64_t size, void* out) override {
+    ARROW_RETURN_NOT_OK(Check(position, size));
+    const int64_t n = std::min(size, buffer_->size() - position);
+    if (n > 0) std::memcpy(out, buffer_->data() + position, static_cast<size_t>(n));
+    return n;
+  }
+  Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t position, int64_t size) override {
+    ARROW_RETURN_NOT_OK(Check(position, size));
+    return arrow::SliceBuffer(buffer_, position, std::min(size, buffer_->size() - position));
+  }
+  Status WillNeed(const std::vector<arrow::io::ReadRange>& ranges) override {
+    static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    for (const auto& range : ranges) {
+      ARROW_RETURN_NOT_OK(Check(range.offset, range.length));
+      const auto begin = reinterpret_cast<uintptr_t>(buffer_->data() + range.offset) & ~(page - 1);
+      const auto end =
+          reinterpret_cast<uintptr_t>(buffer_->data()) +
+          static_cast<uintptr_t>(std::min(range.offset + range.length, buffer_->size()));
+      // Advice: when the kernel cannot take it, the reads still work.
+      if (end > begin) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+    }
+    return Status::OK();
+  }
+
+ private:
+  Status Check(int64_t position, int64_t size) const {
+    if (closed()) return MakeError(ErrorCode::kInvalidArgument, "read from a closed file");
+    if (position < 0 || size < 0 || position > buffer_->size()) return OutOfBounds(position, size);
+    return Status::OK();
+  }
+  Status OutOfBounds(int64_t position, int64_t size) const {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     "read outside the object: offset=" + std::to_string(position) + " length=" +
+                         std::to_string(size) + " size=" + std::to_string(buffer_->size()));
+  }
+
+  const std::shared_ptr<arrow::Buffer> buffer_;
+  int64_t position_ = 0;
+  std::atomic<bool> closed_{false};
+};
+
+// ---- Appending
+// ----------------------------------------------------------------------------------------------------
+
+class LocalAppendFile final : public AppendFile {
+ public:
+  LocalAppendFile(int fd, std::string path, int64_t size)
+      : fd_(fd), path_(std::move(path)), size_(size), allocated_(size) {}
+  ~LocalAppendFile() override {
+    (void)Close();
+  }  // nobody is left to tell; Close() says it to those who ask
+
+  Status Append(std::string_view bytes) override {
+    ARROW_RETURN_NOT_OK(Usable());
+    const int64_t size = size_.load(std::memory_order_relaxed);
+    Preallocate(size + static_cast<int64_t>(bytes.size()));
+    size_t written = 0;
+    const int error = WriteAll(fd_, bytes, &written);
+    // What arrived counts, so that size() is the file's size after a failure too.
+    size_.store(size + static_cast<int64_t>(written), std::memory_order_release);
+    return error == 0 ? Status::OK() : Fail(error, "write");
+  }
+
+  Status Sync() override {
+    ARROW_RETURN_NOT_OK(Usable());
+    const int error = SyncFile(fd_, /*data_only=*/true);
+    return error == 0 ? Status::OK() : Fail(error, "fdatasync");
+  }
+
+  int64_t size() const override { return size_.load(std::memory_order_acquire); }
+
+  Status Close() override {
+    if (fd_ < 0) return Status::OK();
+    // Gives the blocks reserved behind the end back. Failing leaves them reserved until the file is
+    // deleted: harmless.
+    if (allocated_ > size()) (void)!ftruncate(fd_, size());
+    const int rc = close(fd_);
+    const int error = errno;
+    fd_ = -1;
+    // EINTR: Linux has closed the descriptor all the same.
+    return rc == 0 || error == EINTR ? Status::OK()
+                                     : ErrnoError(ErrorCode::kStopped, error, "close", path_);
+  }
+
+ private:
+  Status Usable() {
+    if (fd_ < 0)
+      return MakeError(ErrorCode::kInvalidArgument, "append file is closed: path=" + path_);
+    if (!failed_.load(std::memory_order_acquire)) return Status::OK();
+    base::MutexLock lock(&mu_);
+    return failure_;
+  }
+
+  // After a failed write or sync nobody knows which bytes the disk holds (the kernel may drop dirty
+  // pages after reporting an error once), so every later call fails too.
+  Status Fail(int error, const char* call) {
+    const ErrorCode mapped = CodeOfErrno(error);
+    const ErrorCode code = mapped == ErrorCode::kResourceExhausted ? mapped : ErrorCode::kStopped;
+    const Status status = ErrnoError(code, error, call, path_);
+    base::MutexLock lock(&mu_);
+    if (failure_.ok()) failure_ = status;
+    failed_.store(true, std::memory_order_release);
+    return status;
+  }
+
+  // Reserves blocks ahead without changing the size: a log lies in few pieces on the disk, and an
+  // append finds its blocks reserved. (fdatasync itself takes as long with as without: see
+  // README.md.) Where the file system cannot, plain appends do.
+  void Preallocate(int64_t needed) {
+    if (needed <= allocated_ || !preallocates_) return;
+    const int64_t target = (needed + kPreallocateBytes - 1) / kPreallocateBytes * kPreallocateBytes;
+    if (fallocate(fd_, FALLOC_FL_KEEP_SIZE, allocated_, target - allocated_) == 0) {
+      allocated_ = target;
+    } else {
+      preallocates_ = errno == EINTR;
+    }
+  }
+
+  int fd_;
+  const std::string path_;
+  std::atomic<int64_t> size_;
+  int64_t allocated_;
+  bool preallocates_ = true;
+  std::atomic<bool> failed_{false};
+  base::Mutex mu_;
+  Status failure_ LAMINA_GUARDED_BY(mu_);
+};
+
+/// Closing the descriptor releases the lock, as the end of the process does.
+class LocalLock final : public StoreLock {
+ public:
+  explicit LocalLock(int fd) : fd_(fd) {}
+  ~LocalLock() override {
+    // Empties the file first, so that nobody reads about a holder that is gone.
+    (void)!ftruncate(fd_, 0);
+    close(fd_);
+  }
+
+ private:
+  const int fd_;
+};
+
+}  // namespace
+
+/// Writes a temporary file; Finish names it.
+class LocalObjectWriter final : public ObjectWriter {
+ public:
+  LocalObjectWriter(std::shared_ptr<LocalStore> store, std::string path, int fd, std::string temp)
+      : store_(std::move(store)), path_(std::move(path)), fd_(fd), temp_(std::move(temp)) {}
+  ~LocalObjectWriter() override { Discard(); }
+
+  Status Write(std::string_view bytes) override {
+    if (fd_ < 0)
+      return MakeError(ErrorCode::kInvalidArgument, "object writer is finished: path=" + path_);
+    size_t written = 0;
+    const int error = WriteAll(fd_, bytes, &written);
+    bytes_written_ += static_cast<int64_t>(written);
+    if (error == 0) return Status::OK();
+    // A file that lacks a piece must never be named.
+    Discard();
+    return ErrnoError(error, "write", path_);
+  }
+
+  int64_t bytes_written() const override { return bytes_written_; }
+
+  Result<ObjectInfo> Finish() override {
+    if (fd_ < 0)
+      return MakeError(ErrorCode::kInvalidArgument, "object writer is finished: path=" + path_);
+    auto info = store_->PublishNew(fd_, temp_, path_);
+    Discard();
+    return info;
+  }
+
+ private:
+  void Discard() {
+    if (fd_ < 0) return;
+    close(fd_);
+    fd_ = -1;
+    // After a successful Finish the name is gone already. A name that cannot be removed now is
+    // swept later.
+    (void)unlinkat(store_->root_fd_, temp_.c_str(), 0);
+  }
+
+  const std::shared_ptr<LocalStore> store_;
+  const std::string path_;
+  int fd_;
+  const std::string temp_;
+  int64_t bytes_written_ = 0;
+};
+
+// ---- LocalStore
+// ---------------------------------------------------------------------------------------------------
+
+Result<std::shared_ptr<LocalStore>> LocalStore::Open(const std::string& directory, bool create) {
+  if (directory.empty()) return MakeError(ErrorCode::kInvalidArgument, "store directory is empty");
+  if (create) {
+    // Every missing ancestor, each made durable by a sync of its own parent.
+    for (size_t end = directory.find('/', 1);; end = directory.find('/', end + 1)) {
+      const std::string part = directory.substr(0, end);
+      if (mkdir(part.c_str(), 0755) == 0) {
+        const size_t slash = part.find_last_of('/', part.find_last_not_of('/'));
+        const std::string parent = slash == std::string::npos ? "."
+                                   : slash == 0               ? "/"
+                                                              : part.substr(0, slash);
+        const int fd = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) return ErrnoError(errno, "open", parent);
+        const int error = SyncFile(fd, /*data_only=*/false);
+        close(fd);
+        if (error != 0) return ErrnoError(error, "fsync", parent);
+      } else if (errno != EEXIST) {
+        return ErrnoError(errno, "mkdir", part);
+      }
+      if (end == std::string::npos) break;
+    }
+  }
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno == ENOENT)
+      return MakeError(ErrorCode::kNotFound, "store directory does not exist: path=" + directory);
+    return ErrnoError(errno, "open", directory);
+  }
+  return std::shared_ptr<LocalStore>(new LocalStore(directory, fd));
+}
+
+LocalStore::~LocalStore() { close(root_fd_); }
+
+Result<int> LocalStore::OpenForRead(const std::string& path, ObjectInfo* info) {
+  ARROW_RETURN_NOT_OK(ValidatePath(path));
+  const int fd = OpenAt(root_fd_, path, O_RDONLY);
+  if (fd < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return NotFound(path);
+    return ErrnoError(errno, "open", path);
+  }
+  struct stat st;
+  if (fstat(fd, &st) != 0) {
+    const int error = errno;
+    close(fd);
+    return ErrnoError(error, "fstat", path);
+  }
+  if (!S_ISREG(st.st_mode)) {
+    close(fd);
+    return NotFound(path);
+  }
+  *info = InfoOf(path, st);
+  return fd;
+}
+
+Result<ObjectInfo> LocalStore::Head(const std::string& path) {
+  ARROW_RETURN_NOT_OK(ValidatePath(path));
+  struct stat st;
+  if (fstatat(root_fd_, path.c_str(), &st, 0) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return NotFound(path);
+    return ErrnoError(errno, "stat", path);
+  }
+  if (!S_ISREG(st.st_mode)) return NotFound(path);
+  return InfoOf(path, st);
+}
+
+Result<std::shared_ptr<arrow::Buffer>> LocalStore::Get(const std::string& path, ObjectInfo* info) {
+  ObjectInfo found;
+  ARROW_ASSIGN_OR_RAISE(const int fd, OpenForRead(path, &found));
+  base::ScopeGuard closer([fd] { close(fd); });
+  // A copy, not a mapping: whole reads are of small objects, and a copy cannot fault later.
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(found.size));
+  const int64_t n = ReadAll(fd, buffer->mutable_data(), found.size, 0);
+  if (n < 0) return ErrnoError(static_cast<int>(-n), "pread", path);
+  if (n < found.size) {
+    return MakeError(ErrorCode::kUnavailable, "file shrank while it was read: path=" + path +
+                                                  " expected=" + std::to_string(found.size) +
+                                                  " actual=" + std::to_string(n));
+  }
+  if (info != nullptr) *info = std::move(found);
+  return buffer;
+}
+
+Result<std::shared_ptr<arrow::Buffer>> LocalStore::GetRange(const std::string& path, int64_t offset,
+                                                            int64_t length) {
+  ObjectInfo found;
+  ARROW_ASSIGN_OR_RAISE(const int fd, OpenForRead(path, &found));
+  base::ScopeGuard closer([fd] { close(fd); });
+  ARROW_RETURN_NOT_OK(CheckRange(path, found.size, offset, length));
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(length));
+  const int64_t n = ReadAll(fd, buffer->mutable_data(), length, offset);
+  if (n < 0) return ErrnoError(static_cast<int>(-n), "pread", path);
+  if (n < length) {
+    return MakeError(ErrorCode::kUnavailable, "file shrank while it was read: path=" + path +
+                                                  " offset=" + std::to_string(offset) +
+                                                  " expected=" + std::to_string(length) +
+                                                  " actual=" + std::to_string(n));
+  }
+  return buffer;
+}
+
+Result<std::shared_ptr<arrow::io::RandomAccessFile>> LocalStore::OpenReader(
+    const std::string& path) {
+  ObjectInfo found;
+  ARROW_ASSIGN_OR_RAISE(const int fd, OpenForRead(path, &found));
+  base::ScopeGuard closer([fd] { close(fd); });
+  if (found.size == 0) {
+    return std::make_shared<MappedFile>(std::make_shared<arrow::Buffer>(nullptr, 0));
+  }
+  // The kernel's default read-ahead stays: scans want it, and point reads are served from the page
+  // cache or ask for their pages with WillNeed.
+  void* const data = mmap(nullptr, static_cast<size_t>(found.size), PROT_READ, MAP_SHARED, fd, 0);
+  if (data == MAP_FAILED) return ErrnoError(errno, "mmap", path);
+  return std::make_shared<MappedFile>(
+      std::make_shared<MappedBuffer>(static_cast<const uint8_t*>(data), found.size));
+}
+
+// Makes the directories above `path` and their names durable. mkdir's "exists" does not say that
+// the one who made it has synced it, so this handle syncs each directory's parent once itself.
+Status LocalStore::MakeParents(const std::string& path) {
+  const std::string parent = ParentOf(path);
+  if (parent.empty()) return Status::OK();
+  {
+    base::MutexLock lock(&mu_);
+    if (durable_directories_.contains(parent)) return Status::OK();
+  }
+  ARROW_RETURN_NOT_OK(MakeParents(parent));
+  if (mkdirat(root_fd_, parent.c_str(), 0755) != 0 && errno != EEXIST)
+    return ErrnoError(errno, "mkdir", parent);
+  ARROW_RETURN_NOT_OK(SyncParent(parent));
+  base::MutexLock lock(&mu_);
+  durable_directories_.insert(parent);
+  return Status::OK();
+}
+
+Status LocalStore::SyncParent(const std::string& path) {
+  const std::string parent = ParentOf(path);
+  const int fd = OpenAt(root_fd_, OrDot(parent), O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return ErrnoError(errno, "open", parent);
+  const int error = SyncFile(fd, /*data_only=*/false);
+  close(fd);
+  // Whatever the errno: the entry may be on disk or not.
+  return error == 0 ? Status::OK() : ErrnoError(ErrorCode::kUnavailable, error, "fsync", parent);
+}
+
+Result<LocalStore::TempFile> LocalStore::MakeTempFile(const std::string& path) {
+  ARROW_RETURN_NOT_OK(ValidatePath(path));
+  LAMINA_FAULT_POINT("local_store.temp_file");
+  ARROW_RETURN_NOT_OK(MakeParents(path));
+  for (int attempt = 0;; ++attempt) {
+    TempFile temp;
+    temp.name = Join(ParentOf(path), std::string(kTempPrefix) + std::to_string(getpid()) + "-" +
+                                         std::to_string(base::SeedFromEntropy()));
+    temp.fd = OpenAt(root_fd_, temp.name, O_WRONLY | O_CREAT | O_EXCL);
+    if (temp.fd >= 0) return temp;
+    const int error = errno;
+    if (error == ENOENT && attempt == 0) {
+      // Somebody removed the directory that this handle knew.
+      {
+        base::MutexLock lock(&mu_);
+        durable_directories_.clear();
+      }
+      ARROW_RETURN_NOT_OK(MakeParents(path));
+      continue;
+    }
+    return ErrnoError(error, "open", temp.name);
+  }
+}
+
+// Gives the temporary file its final name if that is free.
+Status LocalStore::RenameNew(const std::string& temp, const std::string& path) {
+  LAMINA_FAULT_POINT("local_store.rename");
+  if (renameat2(root_fd_, temp.c_str(), root_fd_, path.c_str(), RENAME_NOREPLACE) == 0)
+    return Status::OK();
+  int error = errno;
+  if (error == EINVAL || error == ENOSYS) {
+    // This file system cannot (NFS, some FUSE): a link fails on an existing name just as well.
+    error = linkat(root_fd_, temp.c_str(), root_fd_, path.c_str(), 0) == 0 ? 0 : errno;
+    if (error == 0) {
+      (void)unlinkat(root_fd_, temp.c_str(),
+                     0);  // a second name that SweepTempFiles takes if this fails
+      return Status::OK();
+    }
+  }
+  if (error == EEXIST) return MakeError(ErrorCode::kAlreadyExists, "object exists: path=" + path);
+  return ErrnoError(error, "rename", path);
+}
+
+Result<ObjectInfo> LocalStore::PublishNew(int fd, const std::string& temp,
+                                          const std::string& path) {
+  if (const int error = SetModified(fd, NowNanos()); error != 0)
+    return ErrnoError(error, "futimens", temp);
+  LAMINA_FAULT_POINT("local_store.sync_file");
+  if (const int error = SyncFile(fd, /*data_only=*/true); error != 0)
+    return ErrnoError(error, "fdatasync", temp);
+  struct stat st;
+  if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", temp);
+  ARROW_RETURN_NOT_OK(RenameNew(temp, path));
+  ARROW_RETURN_NOT_OK(SyncParent(path));
+  return InfoOf(path, st);
+}
+
+Result<int> LocalStore::TakeCasLock() {
+  const int fd = OpenAt(root_fd_, kCasLockName, O_RDWR | O_CREAT);
+  if (fd < 0) return ErrnoError(errno, "open", kCasLockName);
+  if (const int error = LockFile(fd, /*wait=*/true); error != 0) {
+    close(fd);
+    return ErrnoError(error, "flock", kCasLockName);
+  }
+  return fd;
+}
+
+Result<ObjectInfo> LocalStore::PublishReplacing(int fd, const std::string& temp,
+                                                const std::string& path,
+                                                const PutCondition& condition) {
+  if (const int error = SetModified(fd, NowNanos()); error != 0)
+    return ErrnoError(error, "futimens", temp);
+  LAMINA_FAULT_POINT("local_store.sync_file");
+  if (const int error = SyncFile(fd, /*data_only=*/true); error != 0)
+    return ErrnoError(error, "fdatasync", temp);
+  struct stat st;
+  if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", temp);
+
+  ARROW_ASSIGN_OR_RAISE(const int lock_fd, TakeCasLock());
+  base::ScopeGuard unlock([lock_fd] { close(lock_fd); });
+  struct stat old;
+  const bool exists = fstatat(root_fd_, path.c_str(), &old, 0) == 0;
+  if (!exists && errno != ENOENT) return ErrnoError(errno, "stat", path);
+  if (exists && !S_ISREG(old.st_mode)) return ErrnoError(EISDIR, "rename", path);
+  if (condition.kind == PutCondition::Kind::kIfTagMatches) {
+    const std::string current = exists ? InfoOf(path, old).tag : "none";
+    if (!exists || current != condition.tag) {
+      return MakeError(ErrorCode::kConflict, "object changed: path=" + path + " expected_tag=" +
+                                                 condition.tag + " actual_tag=" + current);
+    }
+  }
+  if (exists && NanosOf(st.st_mtim) <= NanosOf(old.st_mtim)) {
+    LAMINA_REACHED("local_store.put.modified_bumped");
+    // The clock stepped back, or two Puts crossed. One nanosecond more is enough, unless the file
+    // system stores coarser times.
+    for (const int64_t step : {1LL, 1'000LL, 1'000'000LL, 1'000'000'000LL, 3'000'000'000LL}) {
+      if (const int error = SetModified(fd, NanosOf(old.st_mtim) + step); error != 0)
+        return ErrnoError(error, "futimens", temp);
+      if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", temp);
+      if (NanosOf(st.st_mtim) > NanosOf(old.st_mtim)) break;
+    }
+    if (NanosOf(st.st_mtim) <= NanosOf(old.st_mtim)) {
+      return MakeError(ErrorCode::kUnsupported,
+                       "file system does not keep modification times: path=" + path);
+    }
+    if (const int error = SyncFile(fd, /*data_only=*/false); error != 0)
+      return ErrnoError(error, "fsync", temp);
+  }
+  LAMINA_FAULT_POINT("local_store.rename");
+  if (renameat(root_fd_, temp.c_str(), root_fd_, path.c_str()) != 0)
+    return ErrnoError(errno, "rename", path);
+  // Still under the lock: whoever sees the new tag builds on something durable.
+  ARROW_RETURN_NOT_OK(SyncParent(path));
+  return InfoOf(path, st);
+}
+
+Result<ObjectInfo> LocalStore::Put(const std::string& path, std::string_view bytes,
+                                   const PutCondition& condition) {
+  ARROW_ASSIGN_OR_RAISE(const TempFile temp, MakeTempFile(path));
+  base::ScopeGuard discard([&] {
+    close(temp.fd);
+    (void)unlinkat(root_fd_, temp.name.c_str(),
+                   0);  // gone already after a rename; else swept later if it stays
+  });
+  size_t written = 0;
+  if (const int error = WriteAll(temp.fd, bytes, &written); error != 0)
+    return ErrnoError(error, "write", path);
+  if (condition.kind == PutCondition::Kind::kIfAbsent) return PublishNew(temp.fd, temp.name, path);
+  return PublishReplacing(temp.fd, temp.name, path, condition);
+}
+
+Result<std::unique_ptr<ObjectWriter>> LocalStore::Create(const std::string& path) {
+  ARROW_ASSIGN_OR_RAISE(TempFile temp, MakeTempFile(path));
+  return std::make_unique<LocalObjectWriter>(shared_from_this(), path, temp.fd,
+                                             std::move(temp.name));
+}
+
+Status LocalStore::Walk(const std::string& directory,
+                        const std::function<Status(const std::string&, bool, int)>& visit) {
+  const int fd = OpenAt(root_fd_, OrDot(directory), O_RDONLY | O_DIRECTORY);
+  if (fd < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return Status::OK();
+    return ErrnoError(errno, "open", directory);
+  }
+  DIR* const stream = fdopendir(fd);
+  if (stream == nullptr) {
+    const int error = errno;
+    close(fd);
+    return ErrnoError(error, "opendir", directory);
+  }
+  base::ScopeGuard closer([stream] { closedir(stream); });
+  while (true) {
+    errno = 0;
+    const dirent* const entry = readdir(stream);
+    if (entry == nullptr)
+      return errno == 0 ? Status::OK() : ErrnoError(errno, "readdir", directory);
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    unsigned char type = entry->d_type;
+    if (type == DT_UNKNOWN || type == DT_LNK) {
+      struct stat st;
+      if (fstatat(dirfd(stream), entry->d_name, &st, 0) != 0)
+        continue;  // gone meanwhile, or a dangling link
+      type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_UNKNOWN;
+    }
+    if (type == DT_DIR || type == DT_REG) {
+      ARROW_RETURN_NOT_OK(visit(Join(directory, name), type == DT_DIR, dirfd(stream)));
+    }
+  }
+}
+
+Result<std::vector<ObjectInfo>> LocalStore::List(const std::string& prefix) {
+  ARROW_RETURN_NOT_OK(ValidatePrefix(prefix));
+  std::vector<ObjectInfo> out;
+  std::function<Status(const std::string&, bool, int)> visit =
+      [&](const std::string& path, bool directory, int parent_fd) -> Status {
+    if (directory) {
+      // Down only where the prefix leads or where it has been met.
+      const std::string inside = path + "/";
+      if (inside.starts_with(prefix) || prefix.starts_with(inside)) return Walk(path, visit);
+      return Status::OK();
+    }
+    // Also leaves out what other programs put there under names no object can have.
+    if (!path.starts_with(prefix) || !ValidatePath(path).ok()) return Status::OK();
+    struct stat st;
+    if (fstatat(parent_fd, std::string(NameOf(path)).c_str(), &st, 0) != 0) {
+      return errno == ENOENT ? Status::OK()
+                             : ErrnoError(errno, "stat", path);  // deleted while we listed
+    }
+    out.push_back(InfoOf(path, st));
+    return Status::OK();
+  };
+  const size_t slash = prefix.rfind('/');
+  ARROW_RETURN_NOT_OK(Walk(slash == std::string::npos ? "" : prefix.substr(0, slash), visit));
+  std::sort(out.begin(), out.end(),
+            [](const ObjectInfo& a, const ObjectInfo& b) { return a.path < b.path; });
+  return out;
+}
+
+Status LocalStore::Delete(const std::string& path) {
+  ARROW_RETURN_NOT_OK(ValidatePath(path));
+  struct stat st;
+  if (fstatat(root_fd_, path.c_str(), &st, 0) != 0) {
+    return errno == ENOENT || errno == ENOTDIR ? Status::OK() : ErrnoError(errno, "stat", path);
+  }
+  if (!S_ISREG(st.st_mode)) return Status::OK();
+  // Under the lock, or a conditional Put that has just compared the tag would bring the path back.
+  // The directory is not synced: after a crash a deleted object may be there again, which costs
+  // another Delete and nothing else.
+  ARROW_ASSIGN_OR_RAISE(const int lock_fd, TakeCasLock());
+  base::ScopeGuard unlock([lock_fd] { close(lock_fd); });
+  if (unlinkat(root_fd_, path.c_str(), 0) == 0 || errno == ENOENT) return Status::OK();
+  return ErrnoError(errno, "unlink", path);
+}
+
+Result<std::unique_ptr<AppendFile>> LocalStore::OpenAppend(const std::string& path,
+                                                           int64_t truncate_to) {
+  ARROW_RETURN_NOT_OK(ValidatePath(path));
+  ARROW_RETURN_NOT_OK(MakeParents(path));
+  const int fd = OpenAt(root_fd_, path, O_RDWR | O_APPEND | O_CREAT);
+  if (fd < 0) {
+    if (errno == ENOENT) {
+      base::MutexLock lock(&mu_);
+      durable_directories_
+          .clear();  // the directory was removed by somebody: the next call makes it again
+    }
+    return ErrnoError(errno, "open", path);
+  }
+  base::ScopeGuard closer([fd] { close(fd); });
+  struct stat st;
+  if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", path);
+  int64_t size = st.st_size;
+  if (truncate_to >= 0) {
+    if (truncate_to > size) {
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "cannot cut a file to more than it holds: path=" + path + " size=" +
+                           std::to_string(size) + " truncate_to=" + std::to_string(truncate_to));
+    }
+    // Also when the size stays: gives blocks that a crashed writer reserved behind the end back.
+    if (ftruncate(fd, truncate_to) != 0) return ErrnoError(errno, "ftruncate", path);
+    if (const int error = SyncFile(fd, /*data_only=*/false); error != 0) {
+      return ErrnoError(ErrorCode::kStopped, error, "fsync", path);
+    }
+    size = truncate_to;
+  }
+  // Every time, not only when this call made it: whoever made it may have died before its own sync.
+  ARROW_RETURN_NOT_OK(SyncParent(path));
+  closer.Dismiss();
+  return std::make_unique<LocalAppendFile>(fd, path, size);
+}
+
+Result<std::unique_ptr<StoreLock>> LocalStore::Lock(const std::string& path) {
+  ARROW_RETURN_NOT_OK(ValidatePath(path));
+  ARROW_RETURN_NOT_OK(MakeParents(path));
+  const std::string name =
+      Join(ParentOf(path), std::string(kLockPrefix) + std::string(NameOf(path)));
+  const int fd = OpenAt(root_fd_, name, O_RDWR | O_CREAT);
+  if (fd < 0) return ErrnoError(errno, "open", name);
+  base::ScopeGuard closer([fd] { close(fd); });
+  // flock belongs to the open file, not to the process: a second handle of this process is refused
+  // too. The file is never deleted, or two processes could each lock a file of this name.
+  if (const int error = LockFile(fd, /*wait=*/false); error != 0) {
+    if (error != EWOULDBLOCK) return ErrnoError(error, "flock", name);
+    char holder[256];
+    const int64_t n = ReadAll(fd, holder, sizeof(holder), 0);
+    std::string who(holder, n > 0 ? static_cast<size_t>(n) : 0);
+    while (!who.empty() && who.back() == '\n') who.pop_back();
+    if (who.empty()) who = "unknown";
+    return MakeError(
+        ErrorCode::kUnavailable,
+        "locked by another handle: path=" + directory_ + "/" + path + " holder: " + who,
+        "close the database in that process first, or open it read-only");
+  }
+  char host[256] = "unknown";
+  (void)gethostname(host, sizeof(host) - 1);  // "unknown" is good enough in a message
+  const std::string who = "pid=" + std::to_string(getpid()) + " host=" + host + "\n";
+  if (ftruncate(fd, 0) != 0) return ErrnoError(errno, "ftruncate", name);
+  size_t written = 0;
+  if (const int error = WriteAll(fd, who, &written); error != 0)
+    return ErrnoError(error, "write", name);
+  closer.Dismiss();
+  return std::make_unique<LocalLock>(fd);
+}
+
+Result<int64_t> LocalStore::SweepTempFiles(int64_t older_than_micros) {
+  int64_t swept = 0;
+  std::function<Status(const std::string&, bool, int)> visit =
+      [&](const std::string& path, bool directory, int parent_fd) -> Status {
+    if (directory) return Walk(path, visit);
+    const std::string name(NameOf(path));
+    if (!name.starts_with(kTempPrefix)) return Status::OK();
+    struct stat st;
+    if (fstatat(parent_fd, name.c_str(), &st, 0) != 0) {
+      return errno == ENOENT ? Status::OK() : ErrnoError(errno, "stat", path);
+    }
+    if (NanosOf(st.st_mtim) / 1000 >= older_than_micros) return Status::OK();
+    if (unlinkat(parent_fd, name.c_str(), 0) != 0) {
+      return errno == ENOENT ? Status::OK() : ErrnoError(errno, "unlink", path);
+    }
+    ++swept;
+    return Status::OK();
+  };
+  ARROW_RETURN_NOT_OK(Walk("", visit));
+  return swept;
+}
+
+}  // namespace lamina::storage
+
+namespace lamina {
+
+Result<std::shared_ptr<ObjectStore>> OpenLocalStore(const std::string& directory, bool create) {
+  return storage::LocalStore::Open(directory, create);
+}
+
+}  // namespace lamina

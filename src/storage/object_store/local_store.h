@@ -1,0 +1,85 @@
+// A directory on local disk as an ObjectStore. How bytes become durable, how tags work and what
+// errno means: README.md here.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "lamina/object_store.h"
+
+namespace lamina::storage {
+
+/// Files, one an object. Several processes may use one directory.
+///
+/// OpenReader maps the file: if another program cuts a mapped file short, touching the lost pages
+/// ends the process with SIGBUS. LaminaDB never shortens a file it could have mapped; do not do so
+/// by hand in a live database.
+class LocalStore final : public ObjectStore, public std::enable_shared_from_this<LocalStore> {
+ public:
+  /// kNotFound without `create` when the directory is absent; kInvalidArgument when it is not a
+  /// directory.
+  static Result<std::shared_ptr<LocalStore>> Open(const std::string& directory, bool create);
+  ~LocalStore() override;
+  LocalStore(const LocalStore&) = delete;
+  LocalStore& operator=(const LocalStore&) = delete;
+
+  Result<ObjectInfo> Head(const std::string& path) override;
+  Result<std::shared_ptr<arrow::Buffer>> Get(const std::string& path, ObjectInfo* info) override;
+  Result<std::shared_ptr<arrow::Buffer>> GetRange(const std::string& path, int64_t offset,
+                                                  int64_t length) override;
+  Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenReader(const std::string& path) override;
+  Result<ObjectInfo> Put(const std::string& path, std::string_view bytes,
+                         const PutCondition& condition) override;
+  Result<std::unique_ptr<ObjectWriter>> Create(const std::string& path) override;
+  Result<std::vector<ObjectInfo>> List(const std::string& prefix) override;
+  Status Delete(const std::string& path) override;
+  bool supports_append() const override { return true; }
+  Result<std::unique_ptr<AppendFile>> OpenAppend(const std::string& path,
+                                                 int64_t truncate_to) override;
+  Result<std::unique_ptr<StoreLock>> Lock(const std::string& path) override;
+  std::string ToString() const override { return directory_; }
+
+  /// Deletes what writers that died left behind: temporary files last changed before
+  /// `older_than_micros` (UTC). Returns how many. Safe beside living writers as long as none of
+  /// them pauses for longer than that age.
+  Result<int64_t> SweepTempFiles(int64_t older_than_micros);
+
+ private:
+  friend class LocalObjectWriter;
+
+  struct TempFile {
+    int fd = -1;
+    std::string name;  // relative to the root
+  };
+
+  LocalStore(std::string directory, int root_fd)
+      : directory_(std::move(directory)), root_fd_(root_fd) {}
+
+  Result<int> OpenForRead(const std::string& path, ObjectInfo* info);
+  Result<TempFile> MakeTempFile(const std::string& path);
+  Status MakeParents(const std::string& path);
+  Status SyncParent(const std::string& path);
+  Status RenameNew(const std::string& temp, const std::string& path);
+  Result<ObjectInfo> PublishNew(int fd, const std::string& temp, const std::string& path);
+  Result<ObjectInfo> PublishReplacing(int fd, const std::string& temp, const std::string& path,
+                                      const PutCondition& condition);
+  Result<int> TakeCasLock();
+  /// Calls `visit(path, is_directory, descriptor of its parent)` for what lies in a directory; one
+  /// that is absent is empty.
+  Status Walk(const std::string& directory,
+              const std::function<Status(const std::string&, bool, int)>& visit);
+
+  const std::string directory_;
+  const int root_fd_;
+  base::Mutex mu_;
+  /// Directories (relative, "" is the root) whose own name this handle has made durable.
+  std::set<std::string> durable_directories_ LAMINA_GUARDED_BY(mu_);
+};
+
+}  // namespace lamina::storage
