@@ -1,0 +1,584 @@
+// What happens beside the commits: sealing, flushing, compaction, garbage collection, and the
+// publishing of versions.
+//
+// Every step has a foreground form (the caller's thread does it) and a task that calls the same
+// function on the executor. A version is published with publish_mu_ held from reading the newest
+// version to installing the next, so an edit always fits.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/scope_guard.h"
+#include "base/trace.h"
+#include "engine/engine_internal.h"
+
+namespace lamina::engine {
+
+using storage::manifest::VersionEdit;
+using storage::manifest::VersionPtr;
+
+namespace {
+
+constexpr int64_t kBackoffFirstMicros = 100'000;
+constexpr int64_t kBackoffLastMicros = 30'000'000;
+constexpr int64_t kCompactionRetryMicros = 1'000'000;
+constexpr int64_t kGcDelayMinMicros = 100'000;
+
+int32_t MostLevel0Files(const storage::manifest::Version& version) {
+  int64_t most = 0;
+  for (const auto& [table, files] : version.files) {
+    most = std::max<int64_t>(
+        most, std::count_if(files.begin(), files.end(), [](const storage::DataFilePtr& f) {
+          return f->kind == storage::FileKind::kCurrent && f->level == 0;
+        }));
+  }
+  return static_cast<int32_t>(std::min<int64_t>(most, std::numeric_limits<int32_t>::max()));
+}
+
+// Deletes what an unpublished job wrote. What cannot be deleted now is an orphan that a later
+// collection finds.
+void DeleteWritten(ObjectStore* store, const std::vector<std::string>& written) {
+  for (const std::string& path : written) (void)store->Delete(path);
+}
+
+// A fenced or unsettled publish must not be followed by anything.
+bool EndsWriting(const Status& status) {
+  const ErrorCode code = CodeOf(status);
+  return code == ErrorCode::kFenced || code == ErrorCode::kCommitUnknown;
+}
+
+}  // namespace
+
+// ---- Tasks
+// ---------------------------------------------------------------------------------------------------------
+
+void EngineImpl::Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled,
+                          int64_t delay_micros) {
+  if (closing_.load(std::memory_order_acquire)) return;
+  if (scheduled->load(std::memory_order_relaxed) ||
+      scheduled->exchange(true, std::memory_order_acq_rel))
+    return;
+  auto body = [this, gate = gate_, task, scheduled] {
+    if (!gate->Enter()) return;  // the engine is gone: `this` and `scheduled` must not be touched
+    scheduled->store(false, std::memory_order_release);
+    (this->*task)();
+    gate->Leave();
+  };
+  const bool taken = delay_micros > 0 ? executor_->Delayed(delay_micros, std::move(body)) != 0
+                                      : executor_->Submit(std::move(body));
+  // An executor that was shut down runs nothing any more: foreground calls still do all the work.
+  if (!taken) scheduled->store(false, std::memory_order_release);
+}
+
+void EngineImpl::ScheduleSync() {
+  Schedule(&EngineImpl::SyncTask, &sync_scheduled_, options_.sync_interval_micros);
+}
+void EngineImpl::ScheduleAge() {
+  Schedule(&EngineImpl::AgeTask, &age_scheduled_, seal_.age_micros);
+}
+void EngineImpl::ScheduleGc() {
+  if (!options_.auto_gc) return;
+  Schedule(&EngineImpl::GcTask, &gc_scheduled_,
+           std::max(options_.gc_grace_micros, kGcDelayMinMicros));
+}
+
+void EngineImpl::ScheduleAfterPublish() {
+  if (options_.auto_compact) ScheduleCompaction();
+  if (!state()->version->retired.empty()) ScheduleGc();
+}
+
+void EngineImpl::SyncTask() {
+  // An error has stopped the engine, and that is where the next commit finds it.
+  (void)MakeDurable({appended_.load(std::memory_order_acquire)});
+}
+
+void EngineImpl::AgeTask() {
+  bool sealed = false;
+  {
+    base::MutexLock lock(&commit_mu_);
+    if (ShouldSeal()) {
+      sealed = Seal().ok();  // an error has stopped the engine
+    } else if (seal_.age_micros > 0 && active_->first_commit().value != 0) {
+      ScheduleAge();
+    }
+  }
+  if (sealed && options_.auto_flush) ScheduleFlush();
+}
+
+void EngineImpl::FlushTask() {
+  if (stopped_.load(std::memory_order_acquire)) return;
+  Status status;
+  {
+    base::MutexLock lock(&publish_mu_);
+    status = FlushSealed();
+  }
+  if (status.ok()) {
+    ScheduleAfterPublish();
+    return;
+  }
+  if (stopped_.load(std::memory_order_acquire)) return;
+  int64_t delay = 0;
+  {
+    base::MutexLock lock(&background_mu_);
+    flush_backoff_micros_ =
+        std::clamp(flush_backoff_micros_ * 2, kBackoffFirstMicros, kBackoffLastMicros);
+    delay = flush_backoff_micros_;
+  }
+  Schedule(&EngineImpl::FlushTask, &flush_scheduled_, delay);
+}
+
+void EngineImpl::CompactionTask() {
+  while (!closing_.load(std::memory_order_acquire) && !stopped_.load(std::memory_order_acquire)) {
+    Result<bool> ran = false;
+    {
+      base::MutexLock lock(&compaction_mu_);
+      ran = CompactOnce();
+      if (ran.ok() && !*ran && !state()->version->erases.empty()) {
+        if (Status finished = FinishErases(); !finished.ok()) ran = finished;
+      }
+    }
+    if (!ran.ok()) {
+      Schedule(&EngineImpl::CompactionTask, &compaction_scheduled_, kCompactionRetryMicros);
+      return;
+    }
+    if (!*ran) return;
+    ScheduleGc();
+    if (flush_scheduled_.load(std::memory_order_acquire)) {
+      // Let a waiting flush have this thread: commits depend on it.
+      ScheduleCompaction();
+      return;
+    }
+  }
+}
+
+void EngineImpl::GcTask() {
+  if (stopped_.load(std::memory_order_acquire)) return;
+  // Its error says what could not be deleted; the next run tries again.
+  (void)CollectGarbage(/*dry_run=*/false, std::nullopt);
+  if (!state()->version->retired.empty()) ScheduleGc();
+}
+
+JobContext EngineImpl::MakeJobContext(bool cancellable) {
+  JobContext context;
+  context.options = &options_;
+  context.store = options_.store;
+  context.files = files_.get();
+  context.ulids = &ulids_;
+  context.clock = clock_;
+  if (cancellable) context.cancelled = [this] { return closing_.load(std::memory_order_acquire); };
+  return context;
+}
+
+// ---- Publishing
+// ----------------------------------------------------------------------------------------------------
+
+Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flushed_memtables) {
+  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  auto published = manifest_->Commit(edit);
+  if (!published.ok()) {
+    if (EndsWriting(published.status())) Stop(published.status());
+    return published.status();
+  }
+  const VersionPtr version = *published;
+  ReadStatePtr old;
+  {
+    base::MutexLock lock(&state_mu_);
+    old = state_;
+    auto next = std::make_shared<ReadState>(*state_);
+    next->version = version;
+    for (size_t i = 0; i < flushed_memtables; ++i) {
+      retained_.push_back(next->sealed[i]);
+      floors_.pop_front();
+    }
+    next->sealed.erase(next->sealed.begin(),
+                       next->sealed.begin() + static_cast<ptrdiff_t>(flushed_memtables));
+    state_ = std::move(next);
+    TrimConflictWindow();
+  }
+  level0_files_.store(MostLevel0Files(*version), std::memory_order_release);
+  sealed_count_.fetch_sub(static_cast<int32_t>(flushed_memtables), std::memory_order_acq_rel);
+  base::Trace(options_.trace.get(), "engine", "version.published",
+              {{"version", version->number}, {"reason", std::string_view(edit.reason)}});
+  NotifyBackground();
+  return version;
+}
+
+void EngineImpl::TrimConflictWindow() {
+  // A snapshot can only be checked while every fact after it is here; none live needs what lies at
+  // or below its commit.
+  const std::optional<CommitId> oldest = registry_->oldest();
+  int64_t bytes = 0;
+  for (const auto& memtable : retained_) bytes += memtable->memory_bytes();
+  while (!retained_.empty()) {
+    const bool needed = oldest && *oldest < retained_.front()->last_commit();
+    if (needed && bytes <= options_.retained_conflict_bytes) break;
+    bytes -= retained_.front()->memory_bytes();
+    conflict_floor_ = std::max(conflict_floor_, retained_.front()->last_commit());
+    retained_.pop_front();
+  }
+}
+
+// ---- Seal and flush
+// ------------------------------------------------------------------------------------------------
+
+bool EngineImpl::ShouldSeal() const {
+  if (active_->first_commit().value == 0) return false;
+  if (seal_.bytes > 0 && active_->memory_bytes() >= seal_.bytes) return true;
+  if (seal_.rows > 0 && active_->fact_count() >= static_cast<uint64_t>(seal_.rows)) return true;
+  if (seal_.batches > 0 && active_->batch_count() >= static_cast<uint64_t>(seal_.batches))
+    return true;
+  return seal_.age_micros > 0 &&
+         clock_->MonotonicNanos() - active_since_nanos_ >= seal_.age_micros * 1000;
+}
+
+Status EngineImpl::Seal() {
+  if (active_->first_commit().value == 0) return Status::OK();
+  storage::manifest::WalFloor floor{epoch_, 1};
+  if (wal_ != nullptr) {
+    // The floor is a segment boundary: nothing of this memtable lies in the segment that begins
+    // now.
+    auto begun = wal_->Rotate();
+    if (!begun.ok()) {
+      Stop(begun.status());
+      return begun.status();
+    }
+    floor = {begun->epoch, begun->segment};
+    // Rotate synced what it closed. Publishing is left to those who wait for it, or to the flush.
+    uint64_t seen = durable_.load(std::memory_order_acquire);
+    while (seen < newest_.value &&
+           !durable_.compare_exchange_weak(seen, newest_.value, std::memory_order_acq_rel)) {
+    }
+  }
+  auto fresh = Memtable::Make();
+  {
+    base::MutexLock lock(&state_mu_);
+    auto next = std::make_shared<ReadState>(*state_);
+    next->sealed.push_back(next->active);
+    next->active = fresh;
+    state_ = std::move(next);
+    floors_.push_back(floor);
+  }
+  active_ = std::move(fresh);
+  sealed_count_.fetch_add(1, std::memory_order_acq_rel);
+  return Status::OK();
+}
+
+Status EngineImpl::FlushSealed() {
+  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  std::vector<std::shared_ptr<const Memtable>> sealed;
+  std::optional<storage::manifest::WalFloor> floor;
+  VersionPtr base;
+  {
+    base::MutexLock lock(&state_mu_);
+    sealed = state_->sealed;
+    base = state_->version;
+    for (const auto& of_memtable : floors_) {
+      if (of_memtable) floor = of_memtable;
+    }
+  }
+  if (sealed.empty()) return Status::OK();
+  const int64_t begin = clock_->MonotonicNanos();
+  // Sealing made these commits durable, so they may be seen now; files must hold nothing that a
+  // reader cannot see (N3).
+  Publish(sealed.back()->last_commit());
+
+  Status status;
+  const JobContext context = MakeJobContext(/*cancellable=*/false);
+  auto job = RunFlush(context, *base, sealed);
+  if (job.ok()) {
+    if (floor && *floor > base->wal_floor) job->edit.wal_floor = floor;
+    // A memtable with deletes of old rows only names ids below the floor, which may not fall.
+    for (auto& [table, next] : job->edit.next_row_id) {
+      const auto known = base->next_row_id.find(table);
+      if (known != base->next_row_id.end()) next = std::max(next, known->second);
+    }
+    // An erased key is remembered until no file holds it: what erased it leaves memory and log with
+    // this flush.
+    for (const auto& memtable : sealed) {
+      for (const catalog::TableId id : memtable->tables()) {
+        const TableMemtable* facts = memtable->Find(id);
+        if (!facts->has_erases() || base->catalog.Find(id) == nullptr) continue;
+        facts->VisitSince({0}, [&](const MemFact& fact) {
+          if (fact.kind == temporal::FactKind::kErase) {
+            job->edit.add_erases.push_back({id, std::string(fact.key()), fact.commit});
+          }
+          return true;
+        });
+      }
+    }
+    auto published = PublishEdit(job->edit, sealed.size());
+    status = published.status();
+    // After an unsettled publish the files may be referred to.
+    if (!status.ok() && !EndsWriting(status)) DeleteWritten(options_.store.get(), job->written);
+  } else {
+    status = job.status();
+  }
+  {
+    base::MutexLock lock(&background_mu_);
+    flush_error_ = status;
+    if (status.ok()) flush_backoff_micros_ = 0;
+  }
+  if (!status.ok()) {
+    LAMINA_REACHED("engine.flush.failed");
+    counters_.flush_failures.Add();
+    base::Trace(options_.trace.get(), "engine", "flush.failed",
+                {{"cause", std::string_view(status.message())}});
+    NotifyBackground();
+    return status;
+  }
+  counters_.flushes.Add();
+  counters_.flush_rows_in.Add(job->stats.facts_in);
+  counters_.flush_rows_out.Add(job->stats.rows_out);
+  counters_.flush_bytes_out.Add(job->stats.bytes_out);
+  counters_.flush_lookups.Add(job->stats.lookups);
+  counters_.flush_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
+  const CommitId flushed = sealed.back()->last_commit();
+  uint64_t seen = durable_.load(std::memory_order_acquire);
+  while (seen < flushed.value &&
+         !durable_.compare_exchange_weak(seen, flushed.value, std::memory_order_acq_rel)) {
+  }
+  base::Trace(
+      options_.trace.get(), "engine", "flush.finished",
+      {{"commit", flushed.value}, {"rows", job->stats.rows_out}, {"bytes", job->stats.bytes_out}});
+  // Not being able to delete old segments harms nothing: the floor already says that they are not
+  // needed.
+  (void)PruneLog(/*dry_run=*/false);
+  return Status::OK();
+}
+
+Status EngineImpl::Flush() {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  {
+    base::MutexLock lock(&commit_mu_);
+    ARROW_RETURN_NOT_OK(CheckWritable());
+    ARROW_RETURN_NOT_OK(Seal());
+  }
+  {
+    base::MutexLock lock(&publish_mu_);
+    ARROW_RETURN_NOT_OK(FlushSealed());
+  }
+  ScheduleAfterPublish();
+  return Status::OK();
+}
+
+Status EngineImpl::Sync() {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  return MakeDurable({appended_.load(std::memory_order_acquire)});
+}
+
+Result<std::vector<std::string>> EngineImpl::PruneWal(bool dry_run) {
+  if (!dry_run) ARROW_RETURN_NOT_OK(CheckWritable());
+  return PruneLog(dry_run);
+}
+
+Result<std::vector<std::string>> EngineImpl::PruneLog(bool dry_run) {
+  const storage::manifest::WalFloor floor = state()->version->wal_floor;
+  ARROW_ASSIGN_OR_RAISE(
+      const auto segments,
+      storage::wal::Prune(options_.store, options_.branch, {floor.epoch, floor.segment}, dry_run));
+  std::vector<std::string> paths;
+  for (const auto& segment : segments)
+    paths.push_back(storage::wal::SegmentPath(options_.branch, segment.id));
+  return paths;
+}
+
+// ---- Compaction
+// ----------------------------------------------------------------------------------------------------
+
+Result<bool> EngineImpl::RunCompaction(
+    const std::function<std::optional<CompactionPlan>(const storage::manifest::Version&)>& pick) {
+  VersionPtr base;
+  {
+    base::MutexLock lock(&state_mu_);
+    base = job_base_ = state_->version;  // gc keeps its files while the job reads them
+  }
+  const base::ScopeGuard unpin([this] {
+    base::MutexLock lock(&state_mu_);
+    job_base_ = nullptr;
+  });
+  std::optional<CompactionPlan> plan = pick(*base);
+  if (!plan) return false;
+  const int64_t begin = clock_->MonotonicNanos();
+  job_started_micros_.store(clock_->NowMicros(), std::memory_order_release);
+  const std::string reason = plan->reason;
+  const uint64_t table = plan->table.value;
+  auto job = CompactionJob::Make(MakeJobContext(/*cancellable=*/true), base, std::move(*plan));
+  Status status = job->Run();
+  JobStats stats;
+  if (status.ok()) {
+    base::MutexLock lock(&publish_mu_);
+    auto result = job->Finish(*state()->version);
+    status = result.status();
+    if (status.ok()) {
+      stats = result->stats;
+      status = PublishEdit(result->edit).status();
+      if (!status.ok() && !EndsWriting(status))
+        DeleteWritten(options_.store.get(), result->written);
+    }
+  }
+  job_started_micros_.store(std::numeric_limits<int64_t>::max(), std::memory_order_release);
+  if (!status.ok() && CodeOf(status) == ErrorCode::kConflict) {
+    // Its input went away (a dropped table, a trim): the next pick sees the new state.
+    LAMINA_REACHED("engine.compaction.conflict");
+    counters_.compaction_conflicts.Add();
+    return true;
+  }
+  {
+    base::MutexLock lock(&background_mu_);
+    compaction_error_ =
+        status.ok() || CodeOf(status) == ErrorCode::kCancelled ? Status::OK() : status;
+  }
+  if (!status.ok()) {
+    if (CodeOf(status) != ErrorCode::kCancelled) {
+      counters_.compaction_failures.Add();
+      base::Trace(options_.trace.get(), "engine", "compaction.failed",
+                  {{"table", table}, {"cause", std::string_view(status.message())}});
+    }
+    NotifyBackground();
+    return status;
+  }
+  counters_.compactions.Add();
+  counters_.compaction_rows_in.Add(stats.rows_in);
+  counters_.compaction_rows_out.Add(stats.rows_out);
+  counters_.compaction_bytes_in.Add(stats.bytes_in);
+  counters_.compaction_bytes_out.Add(stats.bytes_out);
+  counters_.compaction_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
+  base::Trace(options_.trace.get(), "engine", "compaction.finished",
+              {{"table", table}, {"reason", std::string_view(reason)}, {"rows", stats.rows_out}});
+  return true;
+}
+
+Result<bool> EngineImpl::CompactOnce() {
+  return RunCompaction([this](const storage::manifest::Version& version) {
+    return PickCompaction(version, options_, {}, clock_->NowMicros());
+  });
+}
+
+Status EngineImpl::FinishErases() {
+  const auto pick =
+      [this](const storage::manifest::Version& version) -> std::optional<CompactionPlan> {
+    auto plan = PickCompaction(version, options_, {}, clock_->NowMicros());
+    if (plan && plan->reason != "erase") return std::nullopt;
+    return plan;
+  };
+  for (;;) {
+    ARROW_ASSIGN_OR_RAISE(const bool ran, RunCompaction(pick));
+    if (!ran) break;
+  }
+  base::MutexLock lock(&publish_mu_);
+  const VersionPtr newest = state()->version;
+  // A flush may have brought a new erase meanwhile; what has a file left stays for the next round.
+  if (newest->erases.empty() || pick(*newest)) return Status::OK();
+  VersionEdit edit;
+  edit.reason = "erase";
+  edit.created_micros = clock_->NowMicros();
+  edit.finish_erases = newest->erases;
+  return PublishEdit(edit).status();
+}
+
+Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  base::MutexLock lock(&compaction_mu_);
+  std::vector<catalog::TableId> tables;
+  const VersionPtr before = state()->version;
+  if (table) {
+    if (before->catalog.Find(*table) == nullptr) {
+      return MakeError(ErrorCode::kNotFound,
+                       fmt::format("table does not exist: table={}", table->value));
+    }
+    tables.push_back(*table);
+  } else {
+    for (const auto& [id, schema] : before->catalog.tables) tables.push_back(id);
+  }
+  for (const catalog::TableId id : tables) {
+    // All plans of a table are made on one version and have no file in common. One that no longer
+    // fits is conflict and no loss.
+    for (const CompactionPlan& plan : PlanFullCompaction(*state()->version, id, options_)) {
+      ARROW_RETURN_NOT_OK(
+          RunCompaction([&](const storage::manifest::Version&) { return plan; }).status());
+    }
+  }
+  if (!state()->version->erases.empty()) ARROW_RETURN_NOT_OK(FinishErases());
+  ScheduleGc();
+  return Status::OK();
+}
+
+Status EngineImpl::WaitForBackground() {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  for (;;) {
+    bool idle = true;
+    if (options_.auto_flush) {
+      base::MutexLock lock(&publish_mu_);  // waits for a running flush
+      if (sealed_count_.load(std::memory_order_acquire) > 0) {
+        ARROW_RETURN_NOT_OK(FlushSealed());
+        idle = false;
+      }
+    }
+    {
+      base::MutexLock lock(&compaction_mu_);  // waits for a running job
+      if (options_.auto_compact) {
+        ARROW_ASSIGN_OR_RAISE(const bool ran, CompactOnce());
+        if (ran) {
+          idle = false;
+        } else if (!state()->version->erases.empty()) {
+          ARROW_RETURN_NOT_OK(FinishErases());
+        }
+      }
+    }
+    if (idle) break;
+  }
+  ScheduleAfterPublish();
+  return Status::OK();
+}
+
+// ---- Garbage
+// -------------------------------------------------------------------------------------------------------
+
+Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t> grace_micros) {
+  if (!dry_run) ARROW_RETURN_NOT_OK(CheckWritable());
+  const int64_t grace = grace_micros.value_or(options_.gc_grace_micros);
+  // With the lock held no flush writes and no version changes; a compaction may run, and one may
+  // begin while we list.
+  base::MutexLock lock(&publish_mu_);
+  // Rounded down to the milliseconds that names are minted with: a job's first file may be of the
+  // very millisecond it began in.
+  const int64_t oldest_job =
+      std::min(clock_->NowMicros(), job_started_micros_.load(std::memory_order_acquire)) / 1000 *
+      1000;
+  VersionPtr newest;
+  std::vector<VersionPtr> live;
+  {
+    // Snapshots are registered under this lock, so none with an older version can appear after we
+    // looked.
+    base::MutexLock state_lock(&state_mu_);
+    newest = state_->version;
+    live = registry_->versions();
+    if (job_base_ != nullptr) live.push_back(job_base_);
+    TrimConflictWindow();
+  }
+  ARROW_ASSIGN_OR_RAISE(auto collected,
+                        engine::CollectGarbage(MakeJobContext(/*cancellable=*/false), *newest, live,
+                                               grace, oldest_job, dry_run));
+  auto& [report, edit] = collected;
+  if (!dry_run) {
+    for (const std::string& path : report.deleted) {
+      if (!path.ends_with(".parquet")) continue;
+      const size_t slash = path.rfind('/');
+      auto id = base::Ulid::Parse(
+          path.substr(slash + 1, path.size() - slash - 1 - std::string_view(".parquet").size()));
+      if (id.ok()) files_->Forget(*id);
+    }
+    if (!edit.forget_retired.empty()) ARROW_RETURN_NOT_OK(PublishEdit(edit).status());
+    counters_.gc_runs.Add();
+    counters_.gc_deleted_objects.Add(report.deleted.size());
+    counters_.gc_deleted_bytes.Add(report.bytes);
+  }
+  ARROW_ASSIGN_OR_RAISE(const auto bases, manifest_->CollectBases(grace, dry_run));
+  report.deleted.insert(report.deleted.end(), bases.begin(), bases.end());
+  return std::move(report);
+}
+
+}  // namespace lamina::engine

@@ -1,0 +1,534 @@
+// The write path of one commit:
+//
+//   1. outside all locks: hold back if flush or compaction lags; look the idempotency key up; check
+//   conflicts as far as
+//      commits are published (only what comes after is checked again under the lock);
+//   2. queue: whoever comes to the front leads a group of what is queued by then;
+//   3. under the commit lock, for each of the group: check, number, time, insert into the memtable;
+//   then one append for all;
+//   4. the next group may lead from here on. The policy decides what publishing and acknowledging
+//   wait for:
+//        kAlways          sync, publish, acknowledge: nobody reads what could be lost;
+//        kInterval, kOff  publish at once, acknowledge; a request with sync = kAlways waits for a
+//        sync before its answer.
+//      Syncs are not run by the group but by whoever comes first: it covers all that was appended
+//      before it began.
+//
+// Facts are inserted before they are in the log: they are invisible until published (N2), the
+// group's later members are checked against them, and a failed append stops the engine, so that
+// they never become visible.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "base/trace.h"
+#include "catalog/key_codec.h"
+#include "catalog/system_tables.h"
+#include "engine/engine_internal.h"
+
+namespace lamina::engine {
+namespace {
+
+constexpr size_t kGroupBytesMax = size_t{4} << 20;
+constexpr size_t kGroupCommitsMax = 256;
+// The log refuses frames over 1 GiB; refusing them here keeps a refused frame from becoming a
+// failed append.
+constexpr size_t kPayloadBytesMax = (size_t{1} << 30) - 4096;
+constexpr size_t kIdempotencyKeyBytesMax = 1024;
+// Checking fewer facts than this before queueing saves nothing.
+constexpr uint64_t kPrecheckFacts = 64;
+constexpr int64_t kHoldBackPollMicros = 10'000;
+
+Status Conflict(catalog::TableId table, std::string_view what, std::string_view key,
+                CommitId theirs, CommitId snapshot) {
+  std::string hex;
+  for (const char c : key.substr(0, 32))
+    hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return MakeError(ErrorCode::kConflict,
+                   fmt::format("another commit came first: table={} {}=0x{} commit={} snapshot={}",
+                               table.value, what, hex, theirs.value, snapshot.value),
+                   "run the transaction again");
+}
+
+void RaiseTo(std::atomic<uint64_t>* number, uint64_t value) {
+  uint64_t seen = number->load(std::memory_order_relaxed);  // relaxed: the exchange below orders
+  // release: what led to the number is seen with it.
+  while (seen < value && !number->compare_exchange_weak(seen, value, std::memory_order_acq_rel)) {
+  }
+}
+
+}  // namespace
+
+void EngineImpl::Publish(CommitId commit) { RaiseTo(&visible_, commit.value); }
+
+EngineImpl::ConflictWindow EngineImpl::Window(CommitId after) const {
+  ConflictWindow window;
+  base::MutexLock lock(&state_mu_);
+  window.floor = conflict_floor_;
+  const auto add = [&](const std::shared_ptr<const Memtable>& memtable) {
+    if (memtable->last_commit() > after) window.memtables.push_back(memtable);
+  };
+  for (const auto& memtable : retained_) add(memtable);
+  for (const auto& memtable : state_->sealed) add(memtable);
+  add(state_->active);
+  return window;
+}
+
+Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) const {
+  const ConflictWindow window = Window(after);
+  if (after < window.floor) {
+    return MakeError(
+        ErrorCode::kConflict,
+        fmt::format("snapshot too old to be checked for conflicts: snapshot={} checkable_from={}",
+                    after.value, window.floor.value),
+        "run the transaction again; raise retained_conflict_bytes for longer ones");
+  }
+  if (window.memtables.empty()) return Status::OK();
+  Status status;
+  const auto check_key = [&](catalog::TableId table, std::string_view key, std::string_view what) {
+    const uint64_t hash = catalog::HashKey(key);
+    for (const auto& memtable : window.memtables) {
+      const TableMemtable* facts = memtable->Find(table);
+      if (facts == nullptr) continue;
+      const MemFact* newest = facts->Find(key, hash);
+      if (newest != nullptr && newest->commit > after) {
+        status = Conflict(table, what, key, newest->commit, after);
+        return;
+      }
+    }
+  };
+  request.batch->ForEach([&](const WriteBatch::Entry& entry) {
+    if (!status.ok()) return;
+    if (entry.table == nullptr) {
+      check_key(entry.inline_write.table, entry.inline_write.key, "written_key");
+      return;
+    }
+    for (int64_t i = 0; i < entry.table->row_count() && status.ok(); ++i) {
+      check_key(entry.table->schema->id, entry.table->keys->GetView(i), "written_key");
+    }
+  });
+  if (!status.ok() || request.reads == nullptr) return status;
+  for (const ReadSet::Key& key : request.reads->keys) {
+    check_key(key.table, key.key, "read_key");
+    if (!status.ok()) return status;
+  }
+  std::map<catalog::TableId, std::vector<const catalog::KeyRange*>> ranges;
+  for (const ReadSet::Range& range : request.reads->ranges)
+    ranges[range.table].push_back(&range.keys);
+  for (const auto& [table, of_table] : ranges) {
+    for (const auto& memtable : window.memtables) {
+      const TableMemtable* facts = memtable->Find(table);
+      if (facts == nullptr) continue;
+      facts->VisitSince(after, [&](const MemFact& fact) {
+        for (const catalog::KeyRange* range : of_table) {
+          if (range->Contains(fact.key())) {
+            status = Conflict(table, "key_in_read_range", fact.key(), fact.commit, after);
+            return false;
+          }
+        }
+        return true;
+      });
+      if (!status.ok()) return status;
+    }
+  }
+  return status;
+}
+
+Status EngineImpl::CheckSchemas(const WriteBatch& batch) const {
+  Status status;
+  ReadStatePtr now;
+  batch.ForEach([&](const WriteBatch::Entry& entry) {
+    if (entry.table == nullptr || !status.ok()) return;
+    if (now == nullptr) now = state();
+    const catalog::TableSchema& written = *entry.table->schema;
+    const catalog::TableSchemaPtr current = now->version->catalog.Find(written.id);
+    if (current == nullptr) {
+      status = MakeError(ErrorCode::kConflict,
+                         fmt::format("table was dropped meanwhile: table={}", written.name));
+    } else if (current->version != written.version) {
+      status = MakeError(ErrorCode::kConflict,
+                         fmt::format("table was changed meanwhile: table={} written_as={} now={}",
+                                     written.name, written.version, current->version),
+                         "run the transaction again");
+    }
+  });
+  return status;
+}
+
+// ---- Idempotency keys
+// ----------------------------------------------------------------------------------------------
+
+std::optional<CommitReceipt> EngineImpl::FindIdempotentInMemory(
+    const std::string& key, const ConflictWindow& window) const {
+  const uint64_t hash = catalog::HashKey(key);
+  for (const auto& memtable : window.memtables) {
+    const TableMemtable* facts = memtable->Find(catalog::kIdempotencyTable);
+    const MemFact* fact = facts == nullptr ? nullptr : facts->Find(key, hash);
+    if (fact == nullptr) continue;
+    // The row is written by the very commit it names.
+    return CommitReceipt{fact->commit, fact->system, AckClass::kMemory, /*replayed=*/true};
+  }
+  return std::nullopt;
+}
+
+Result<std::optional<CommitReceipt>> EngineImpl::FindIdempotent(const std::string& key,
+                                                                CommitId* checked_to) {
+  const SnapshotPtr snapshot = GetSnapshot(std::nullopt);
+  *checked_to = snapshot->commit();
+  PointSpec spec;
+  spec.table = catalog::IdempotencyTableSchema();
+  spec.key = key;
+  spec.window = temporal::Window::At(snapshot->system(), ValidTime{0});
+  spec.columns = {"commit", catalog::kSystemFromColumn};
+  storage::sst::ReadCounters counters;
+  ARROW_ASSIGN_OR_RAISE(const auto rows, reader_->Get(*snapshot, spec, nullptr, &counters));
+  if (rows->num_rows() == 0) return std::optional<CommitReceipt>();
+  const auto& commit = static_cast<const arrow::Int64Array&>(*rows->column(0));
+  // Timestamps share Int64Array's layout.
+  const int64_t system = rows->column_data(1)->GetValues<int64_t>(1)[0];
+  CommitReceipt receipt;
+  receipt.commit.value = static_cast<uint64_t>(commit.Value(0));
+  receipt.system.micros = system;
+  receipt.replayed = true;
+  return std::optional<CommitReceipt>(receipt);
+}
+
+// ---- Backpressure
+// --------------------------------------------------------------------------------------------------
+
+bool EngineImpl::TooManySealed() const {
+  // Without auto_flush the user decides when memory is emptied.
+  return options_.auto_flush &&
+         sealed_count_.load(std::memory_order_acquire) >= options_.max_sealed_memtables;
+}
+
+bool EngineImpl::TooManyLevel0Files() const {
+  return options_.auto_compact &&
+         level0_files_.load(std::memory_order_acquire) >= options_.level0_stop_files;
+}
+
+Status EngineImpl::HoldBack() {
+  if (options_.auto_compact &&
+      level0_files_.load(std::memory_order_relaxed) >= options_.level0_slowdown_files &&
+      !TooManyLevel0Files()) {
+    clock_->SleepMicros(options_.slowdown_micros);
+    counters_.backpressure_waits.Add();
+    counters_.backpressure_nanos.Add(static_cast<uint64_t>(options_.slowdown_micros) * 1000);
+  }
+  if (!TooManySealed() && !TooManyLevel0Files()) return Status::OK();
+  LAMINA_REACHED("engine.commit.held_back");
+  counters_.backpressure_waits.Add();
+  base::PhaseTimer timer(clock_, &counters_.backpressure_nanos);
+  // The waiting thread does the work itself when nobody is at it: so a commit makes progress on any
+  // executor.
+  while (TooManySealed()) {
+    ARROW_RETURN_NOT_OK(CheckWritable());
+    Status cause;
+    {
+      base::MutexLock lock(&background_mu_);
+      cause = flush_error_;
+    }
+    if (!cause.ok()) {
+      return MakeError(
+          CodeOf(cause),
+          fmt::format("commit refused, as sealed memtables cannot be flushed: sealed={} cause={}",
+                      sealed_count_.load(std::memory_order_relaxed), MessageOf(cause)),
+          "remove the cause; the flush is tried again by itself");
+    }
+    if (publish_mu_.TryLock()) {
+      (void)FlushSealed();  // its error is kept in flush_error_, which the next round reads
+      publish_mu_.Unlock();
+      continue;
+    }
+    base::MutexLock lock(&background_mu_);
+    if (TooManySealed()) progress_.WaitForMicros(&background_mu_, kHoldBackPollMicros);
+  }
+  while (TooManyLevel0Files()) {
+    ARROW_RETURN_NOT_OK(CheckWritable());
+    Status cause;
+    {
+      base::MutexLock lock(&background_mu_);
+      cause = compaction_error_;
+    }
+    if (!cause.ok()) {
+      return MakeError(
+          CodeOf(cause),
+          fmt::format("commit refused, as level 0 is full and compaction fails: files={} cause={}",
+                      level0_files_.load(std::memory_order_relaxed), MessageOf(cause)),
+          "remove the cause; compaction is tried again by itself");
+    }
+    if (compaction_mu_.TryLock()) {
+      const Result<bool> ran = CompactOnce();  // its error is kept in compaction_error_
+      compaction_mu_.Unlock();
+      if (ran.ok() && !*ran) break;  // the picker sees nothing to do: waiting would be for ever
+      continue;
+    }
+    base::MutexLock lock(&background_mu_);
+    if (TooManyLevel0Files()) progress_.WaitForMicros(&background_mu_, kHoldBackPollMicros);
+  }
+  return Status::OK();
+}
+
+// ---- The commit itself
+// ---------------------------------------------------------------------------------------------
+
+Status EngineImpl::Prepare(Pending* pending) {
+  CommitRequest& request = *pending->request;
+  const int64_t begin = clock_->MonotonicNanos();
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  if (!request.idempotency_key.empty()) {
+    const ConflictWindow window = Window(pending->idempotency_checked_to);
+    std::optional<CommitReceipt> earlier;
+    if (pending->idempotency_checked_to < window.floor) {
+      // Memtables after our look-up were dropped: look again, with the commit lock held.
+      CommitId checked_to;
+      ARROW_ASSIGN_OR_RAISE(earlier, FindIdempotent(request.idempotency_key, &checked_to));
+    }
+    if (!earlier) earlier = FindIdempotentInMemory(request.idempotency_key, window);
+    if (earlier) {
+      pending->receipt = *earlier;
+      return Status::OK();
+    }
+  }
+  ARROW_RETURN_NOT_OK(CheckSchemas(*request.batch));
+  if (request.snapshot != nullptr) {
+    ARROW_RETURN_NOT_OK(
+        CheckConflicts(request, std::max(request.snapshot->commit(), pending->checked_to)));
+  }
+  const int64_t now = clock_->NowMicros();
+  SystemTime system{now};
+  if (request.system_time) {
+    if (*request.system_time <= newest_system_ || request.system_time->micros > now) {
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "system time must be later than the newest commit and not in the future: asked={} "
+              "newest={} now={}",
+              Format(*request.system_time), Format(newest_system_), FormatTimestamp(now)));
+    }
+    system = *request.system_time;
+  } else if (system <= newest_system_) {
+    system.micros =
+        newest_system_.micros + 1;  // strictly rising, also when the clock stands or steps back
+  }
+  if (system <= SystemTime::Min() || system >= SystemTime::Max()) {
+    return MakeError(ErrorCode::kInternal,
+                     fmt::format("no system time is left: newest={}", newest_system_.micros));
+  }
+  const CommitId commit{newest_.value + 1};
+  if (!request.idempotency_key.empty()) {
+    char value[8];
+    base::StoreFixed64(value, commit.value);
+    request.batch->AddInline(catalog::kIdempotencyTable, temporal::FactKind::kPut, {},
+                             request.idempotency_key, {value, sizeof(value)});
+  }
+  const int64_t checked = clock_->MonotonicNanos();
+  counters_.check_nanos.Add(static_cast<uint64_t>(checked - begin));
+  if (active_->first_commit().value == 0) active_since_nanos_ = checked;
+  if (Status applied = active_->Apply(*request.batch, commit, system); !applied.ok()) {
+    // A part may be in the memtable under this number: it must never be published.
+    Stop(applied);
+    return applied;
+  }
+  newest_ = commit;
+  newest_system_ = system;
+  pending->receipt = {commit, system, AckClass::kMemory, /*replayed=*/false};
+  pending->written = true;
+  if (wal_ != nullptr) {
+    storage::wal::Frame frame;
+    frame.commit = commit;
+    frame.system = system;
+    frame.payload = request.batch->payload();
+    frames_.push_back(frame);
+  }
+  counters_.memtable_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - checked));
+  return Status::OK();
+}
+
+bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
+  frames_.clear();
+  uint64_t written = 0;
+  for (Pending* pending : group) {
+    pending->status = Prepare(pending);
+    if (!pending->status.ok()) {
+      if (CodeOf(pending->status) == ErrorCode::kConflict) counters_.conflicts.Add();
+    } else if (pending->written) {
+      ++written;
+      counters_.facts.Add(pending->request->batch->fact_count());
+    }
+  }
+  counters_.commit_groups.Add();
+  if (written == 0) return false;
+  if (stopped_.load(std::memory_order_acquire)) {
+    for (Pending* pending : group) {
+      if (pending->status.ok() && pending->written) pending->status = StoppedError();
+    }
+    return false;
+  }
+  if (wal_ != nullptr) {
+    base::PhaseTimer timer(clock_, &counters_.wal_nanos);
+    if (Status appended = wal_->Append(frames_); !appended.ok()) {
+      Stop(appended);
+      for (Pending* pending : group) {
+        if (!pending->written) continue;
+        pending->status = MakeError(ErrorCode::kCommitUnknown,
+                                    fmt::format("log could not be written, the commit may or may "
+                                                "not survive a reopen: commit={} cause={}",
+                                                pending->receipt.commit.value, MessageOf(appended)),
+                                    "reopen the database, then look the idempotency key up");
+      }
+      return false;
+    }
+  }
+  counters_.commits.Add(written);
+  appended_.store(newest_.value, std::memory_order_release);
+  if (!publishes_after_sync()) Publish(newest_);
+  if (seal_.age_micros > 0) ScheduleAge();
+  // The error of a seal has stopped the engine; the group itself is in the log and visible.
+  return ShouldSeal() && Seal().ok();
+}
+
+Status EngineImpl::MakeDurable(CommitId commit) {
+  if (wal_ == nullptr) return Status::OK();
+  if (durable_.load(std::memory_order_acquire) < commit.value) {
+    base::MutexLock lock(&sync_mu_);
+    if (durable_.load(std::memory_order_acquire) < commit.value) {
+      // A sync that failed may have dropped pages: no later one says anything about them.
+      if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+      const uint64_t covered = appended_.load(std::memory_order_acquire);  // before the sync begins
+      base::PhaseTimer timer(clock_, &counters_.sync_nanos);
+      if (Status synced = wal_->Sync(); !synced.ok()) {
+        Stop(synced);
+        return synced;
+      }
+      RaiseTo(&durable_, covered);
+    }
+  }
+  if (publishes_after_sync()) Publish({durable_.load(std::memory_order_acquire)});
+  return Status::OK();
+}
+
+Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
+  commits_in_flight_.fetch_add(1, std::memory_order_acq_rel);
+  struct Leave {
+    std::atomic<int>* count;
+    ~Leave() { count->fetch_sub(1, std::memory_order_acq_rel); }
+  } leave{&commits_in_flight_};
+  const int64_t begin = clock_->MonotonicNanos();
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  if (request.batch == nullptr || request.batch->empty()) {
+    return MakeError(ErrorCode::kInvalidArgument, "commit without writes");
+  }
+  if (wal_ != nullptr && request.batch->bytes() > kPayloadBytesMax) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("transaction too large for the log: bytes={} max={}",
+                                 request.batch->bytes(), kPayloadBytesMax),
+                     "split it into several");
+  }
+  if (request.idempotency_key.size() > kIdempotencyKeyBytesMax) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("idempotency key too long: bytes={} max={}",
+                                 request.idempotency_key.size(), kIdempotencyKeyBytesMax));
+  }
+  ARROW_RETURN_NOT_OK(HoldBack());
+
+  Pending self;
+  self.request = &request;
+  self.wants_sync = wal_ != nullptr &&
+                    (options_.sync == SyncPolicy::kAlways || request.sync == SyncPolicy::kAlways);
+  SnapshotPtr hold;  // keeps the conflict window open behind the look-up of the idempotency key
+  if (!request.idempotency_key.empty()) {
+    hold = GetSnapshot(0);
+    ARROW_ASSIGN_OR_RAISE(auto earlier,
+                          FindIdempotent(request.idempotency_key, &self.idempotency_checked_to));
+    if (earlier) {
+      if (self.wants_sync) ARROW_RETURN_NOT_OK(MakeDurable(earlier->commit));
+      earlier->ack = wal_ == nullptr   ? AckClass::kMemory
+                     : self.wants_sync ? AckClass::kDurable
+                                       : AckClass::kWritten;
+      if (earlier->commit.value <= version()->flushed_commit.value)
+        earlier->ack = AckClass::kDurable;
+      request.batch->Clear();
+      return *earlier;
+    }
+  }
+  if (request.snapshot != nullptr &&
+      (request.batch->fact_count() >= kPrecheckFacts ||
+       (request.reads != nullptr && !request.reads->ranges.empty()))) {
+    const CommitId published = visible();
+    if (Status status = CheckConflicts(request, request.snapshot->commit()); !status.ok()) {
+      counters_.conflicts.Add();
+      return status;
+    }
+    self.checked_to = published;
+  }
+
+  const WriteBatch::Mark given = request.batch->mark();  // a refused batch goes back as it came
+  self.queued_nanos = clock_->MonotonicNanos();
+  bool sealed = false;
+  std::vector<Pending*> group;
+  {
+    base::MutexLock lock(&queue_mu_);
+    queue_.push_back(&self);
+    self.leader = queue_.front() == &self;
+    while (!self.leader && !self.done) self.wake.Wait(&queue_mu_);
+  }
+  if (!self.done) {
+    {
+      base::MutexLock commit_lock(&commit_mu_);
+      {
+        base::MutexLock lock(&queue_mu_);
+        size_t bytes = 0;
+        for (Pending* pending : queue_) {
+          bytes += pending->request->batch->bytes();
+          if (!group.empty() && (bytes > kGroupBytesMax || group.size() >= kGroupCommitsMax)) break;
+          group.push_back(pending);
+        }
+      }
+      counters_.wait_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - self.queued_nanos));
+      sealed = RunGroup(group);
+    }
+    // From here on the next group may append; this one's members wait for themselves below (a
+    // follower's thread syncs or finds that a later sync covered it).
+    base::MutexLock lock(&queue_mu_);
+    for (Pending* pending : group) {
+      queue_.pop_front();
+      if (pending == &self) continue;
+      pending->done = true;
+      pending->wake.Signal();
+    }
+    if (!queue_.empty()) {
+      queue_.front()->leader = true;
+      queue_.front()->wake.Signal();
+    }
+  }
+  if (sealed && options_.auto_flush) ScheduleFlush();
+  if (!self.status.ok()) {
+    request.batch->TruncateTo(given);
+    return self.status;
+  }
+
+  if (self.wants_sync) {
+    if (Status synced = MakeDurable(self.receipt.commit); !synced.ok()) {
+      request.batch->TruncateTo(given);
+      return MakeError(ErrorCode::kCommitUnknown,
+                       fmt::format("log could not be synced, the commit may or may not survive a "
+                                   "reopen: commit={} cause={}",
+                                   self.receipt.commit.value, MessageOf(synced)),
+                       "reopen the database, then look the idempotency key up");
+    }
+    self.receipt.ack = AckClass::kDurable;
+  } else if (wal_ != nullptr) {
+    self.receipt.ack = AckClass::kWritten;
+    if (options_.sync == SyncPolicy::kInterval) ScheduleSync();
+  }
+  request.batch->Clear();
+  counters_.commit_latency.Record(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
+  return self.receipt;
+}
+
+}  // namespace lamina::engine

@@ -1,0 +1,490 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <arrow/builder.h>
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/trace.h"
+#include "catalog/key_codec.h"
+#include "catalog/system_tables.h"
+#include "engine/engine_internal.h"
+
+namespace lamina::engine {
+
+using storage::manifest::Version;
+using storage::manifest::VersionEdit;
+using storage::manifest::VersionPtr;
+
+Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options) {
+  ARROW_RETURN_NOT_OK(options.Validate());
+  auto engine = std::make_unique<EngineImpl>(std::move(options));
+  ARROW_RETURN_NOT_OK(engine->Recover());
+  return std::unique_ptr<Engine>(std::move(engine));
+}
+
+// ---- Reading
+// -------------------------------------------------------------------------------------------------------
+
+ReadStatePtr EngineImpl::state() const {
+  base::MutexLock lock(&state_mu_);
+  return state_;
+}
+
+VersionPtr EngineImpl::version() const { return state()->version; }
+
+SystemTime EngineImpl::TimeOfLocked(CommitId commit) const {
+  if (commit.value == 0) return SystemTime::Min();
+  const auto holds = [&](const Memtable& memtable) {
+    return memtable.first_commit().value != 0 && memtable.first_commit() <= commit &&
+           commit <= memtable.last_commit();
+  };
+  if (holds(*state_->active)) return state_->active->TimeOf(commit);
+  for (auto it = state_->sealed.rbegin(); it != state_->sealed.rend(); ++it) {
+    if (holds(**it)) return (*it)->TimeOf(commit);
+  }
+  LAMINA_CHECK(commit == state_->version->flushed_commit);
+  return state_->version->flushed_system;
+}
+
+SnapshotPtr EngineImpl::GetSnapshot(std::optional<int64_t> now_micros) const {
+  const int64_t now = now_micros ? *now_micros : clock_->NowMicros();
+  // State and commit are read under the lock that installs states, in this order of events:
+  //   - a commit lies in a memtable of the state that was installed when it was appended, and is
+  //   published after; a commit of a
+  //     later memtable cannot be published before that memtable's state is installed, which waits
+  //     for us. So every commit we may read from visible_ has its facts in `state_` (N4);
+  //   - a flush installs a version with flushed_commit = c only after c was published, so visible_
+  //   >= flushed_commit (N3).
+  // Without the lock a seal and a commit could fall between the two reads, and the snapshot would
+  // miss the new memtable. Registering inside it lets gc know that every older snapshot is on the
+  // list.
+  base::MutexLock lock(&state_mu_);
+  const CommitId commit = visible();
+  return std::make_shared<const Snapshot>(state_, commit, TimeOfLocked(commit), now, registry_);
+}
+
+SystemTime EngineImpl::newest_system() const {
+  base::MutexLock lock(&state_mu_);
+  return TimeOfLocked(visible());
+}
+
+Result<int64_t> EngineImpl::ReserveRowIds(catalog::TableId table, int64_t count) {
+  if (count < 0)
+    return MakeError(ErrorCode::kInvalidArgument, fmt::format("negative count: count={}", count));
+  const catalog::TableSchemaPtr schema = version()->catalog.Find(table);
+  if (schema == nullptr) {
+    return MakeError(ErrorCode::kNotFound,
+                     fmt::format("table does not exist: table={}", table.value));
+  }
+  if (schema->has_primary_key) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("table has a primary key: table={}", schema->name));
+  }
+  base::MutexLock lock(&row_ids_mu_);
+  int64_t& next = next_row_id_.try_emplace(table, 1).first->second;
+  if (next > std::numeric_limits<int64_t>::max() - count) {
+    return MakeError(ErrorCode::kResourceExhausted,
+                     fmt::format("row ids used up: table={}", schema->name));
+  }
+  const int64_t first = next;
+  next += count;
+  return first;
+}
+
+// ---- Stopping
+// ------------------------------------------------------------------------------------------------------
+
+Status EngineImpl::CheckWritable() const {
+  if (options_.read_only) {
+    return MakeError(ErrorCode::kInvalidArgument, "database was opened read-only");
+  }
+  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  if (closing_.load(std::memory_order_acquire)) {
+    return MakeError(ErrorCode::kStopped, "database is closed", "open it again");
+  }
+  return Status::OK();
+}
+
+void EngineImpl::Stop(const Status& cause) {
+  {
+    base::MutexLock lock(&background_mu_);
+    if (stopped_.load(std::memory_order_relaxed)) return;  // relaxed: only stored under this lock
+    stop_cause_ = cause;
+    stopped_.store(true, std::memory_order_release);
+    progress_.SignalAll();
+  }
+  LAMINA_REACHED("engine.stopped");
+  base::Trace(options_.trace.get(), "engine", "stopped",
+              {{"cause", std::string_view(cause.message())}});
+}
+
+Status EngineImpl::StoppedError() const {
+  base::MutexLock lock(&background_mu_);
+  if (CodeOf(stop_cause_) == ErrorCode::kFenced) {
+    return MakeError(
+        ErrorCode::kFenced,
+        fmt::format("a newer writer owns the database: cause={}", MessageOf(stop_cause_)),
+        "reopen the database");
+  }
+  return MakeError(ErrorCode::kStopped,
+                   fmt::format("writing stopped after an error: code={} cause={}",
+                               ErrorCodeName(CodeOf(stop_cause_)), MessageOf(stop_cause_)),
+                   "reads go on; reopen the database to recover");
+}
+
+void EngineImpl::NotifyBackground() {
+  base::MutexLock lock(&background_mu_);
+  progress_.SignalAll();
+}
+
+// ---- Tables
+// --------------------------------------------------------------------------------------------------------
+
+bool EngineImpl::HasFacts(catalog::TableId table) const {
+  const ReadStatePtr now = state();
+  if (now->active->Find(table) != nullptr) return true;
+  return std::any_of(now->sealed.begin(), now->sealed.end(),
+                     [&](const auto& memtable) { return memtable->Find(table) != nullptr; });
+}
+
+Status EngineImpl::ChangeSchema(std::optional<catalog::TableId> unflushed_table,
+                                const std::function<Result<VersionEdit>(const Version&)>& make) {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  // Facts are decoded and resolved as the definition they were written under, and the manifest
+  // keeps the newest one only: so none may be left in memory or log. First without holding commits
+  // up, then what came meanwhile with them held.
+  if (unflushed_table && HasFacts(*unflushed_table)) ARROW_RETURN_NOT_OK(Flush());
+  {
+    base::MutexLock publish_lock(&publish_mu_);
+    base::MutexLock commit_lock(&commit_mu_);
+    ARROW_RETURN_NOT_OK(CheckWritable());
+    if (unflushed_table && HasFacts(*unflushed_table)) {
+      LAMINA_REACHED("engine.schema.flush_under_lock");
+      ARROW_RETURN_NOT_OK(Seal());
+      ARROW_RETURN_NOT_OK(FlushSealed());
+    }
+    ARROW_ASSIGN_OR_RAISE(VersionEdit edit, make(*state()->version));
+    edit.reason = "schema";
+    edit.created_micros = clock_->NowMicros();
+    ARROW_RETURN_NOT_OK(PublishEdit(edit).status());
+  }
+  ScheduleAfterPublish();
+  return Status::OK();
+}
+
+namespace {
+
+Status CheckNameFree(const catalog::Catalog& catalog, const std::string& name,
+                     catalog::TableId except) {
+  for (const auto& [id, table] : catalog.tables) {
+    if (id != except && table->name == name) {
+      return MakeError(ErrorCode::kAlreadyExists,
+                       fmt::format("table exists already: table={}", name));
+    }
+  }
+  return Status::OK();
+}
+
+Result<catalog::TableSchemaPtr> FindUserTable(const Version& version, catalog::TableId id) {
+  if (catalog::IsSystemTable(id)) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("built-in table cannot be changed: table={}", id.value));
+  }
+  catalog::TableSchemaPtr table = version.catalog.Find(id);
+  if (table == nullptr) {
+    return MakeError(ErrorCode::kNotFound, fmt::format("table does not exist: table={}", id.value));
+  }
+  return table;
+}
+
+}  // namespace
+
+Result<catalog::TableSchemaPtr> EngineImpl::CreateTable(
+    const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
+    const catalog::KeyDeclaration& key, catalog::TableOptions options) {
+  catalog::TableSchemaPtr created;
+  ARROW_RETURN_NOT_OK(
+      ChangeSchema(std::nullopt, [&](const Version& version) -> Result<VersionEdit> {
+        ARROW_RETURN_NOT_OK(CheckNameFree(version.catalog, name, {0}));
+        ARROW_ASSIGN_OR_RAISE(created, catalog::MakeTable({version.catalog.next_table_id}, name,
+                                                          schema, key, options));
+        VersionEdit edit;
+        edit.put_tables.push_back(created);
+        return edit;
+      }));
+  return created;
+}
+
+Status EngineImpl::AlterTable(
+    catalog::TableId table,
+    const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>& change) {
+  ARROW_RETURN_NOT_OK(FindUserTable(*version(), table).status());
+  return ChangeSchema(table, [&](const Version& version) -> Result<VersionEdit> {
+    ARROW_ASSIGN_OR_RAISE(const catalog::TableSchemaPtr old, FindUserTable(version, table));
+    ARROW_ASSIGN_OR_RAISE(catalog::TableSchemaPtr changed, change(*old));
+    if (changed == nullptr || changed->id != old->id || changed->version != old->version + 1) {
+      return MakeError(
+          ErrorCode::kInternal,
+          fmt::format("changed definition is not the next version: table={}", old->name));
+    }
+    ARROW_RETURN_NOT_OK(changed->Verify());
+    ARROW_RETURN_NOT_OK(CheckNameFree(version.catalog, changed->name, table));
+    VersionEdit edit;
+    edit.put_tables.push_back(std::move(changed));
+    return edit;
+  });
+}
+
+Status EngineImpl::DropTable(catalog::TableId table) {
+  // Facts that are left in memory or log are skipped by flush and replay: the id is never used
+  // again.
+  return ChangeSchema(std::nullopt, [&](const Version& version) -> Result<VersionEdit> {
+    ARROW_RETURN_NOT_OK(FindUserTable(version, table).status());
+    VersionEdit edit;
+    edit.drop_tables.push_back(table);
+    return edit;
+  });
+}
+
+// ---- Checkpoints, retention, erasure
+// -------------------------------------------------------------------------------
+
+Result<storage::manifest::Checkpoint> EngineImpl::CreateCheckpoint(const std::string& name) {
+  if (name.empty()) return MakeError(ErrorCode::kInvalidArgument, "checkpoint needs a name");
+  ARROW_RETURN_NOT_OK(Flush());
+  base::MutexLock lock(&publish_mu_);
+  const VersionPtr newest = version();
+  if (newest->checkpoints.count(name) != 0) {
+    return MakeError(ErrorCode::kAlreadyExists,
+                     fmt::format("checkpoint exists already: name={}", name));
+  }
+  storage::manifest::Checkpoint checkpoint{name, newest->flushed_commit, newest->flushed_system,
+                                           clock_->NowMicros()};
+  VersionEdit edit;
+  edit.reason = "checkpoint";
+  edit.created_micros = checkpoint.created_micros;
+  edit.put_checkpoints.push_back(checkpoint);
+  ARROW_RETURN_NOT_OK(PublishEdit(edit).status());
+  return checkpoint;
+}
+
+Status EngineImpl::DropCheckpoint(const std::string& name) {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  base::MutexLock lock(&publish_mu_);
+  if (version()->checkpoints.count(name) == 0) {
+    return MakeError(ErrorCode::kNotFound, fmt::format("checkpoint does not exist: name={}", name));
+  }
+  VersionEdit edit;
+  edit.reason = "checkpoint";
+  edit.created_micros = clock_->NowMicros();
+  edit.drop_checkpoints.push_back(name);
+  return PublishEdit(edit).status();
+}
+
+Status EngineImpl::TrimHistory(catalog::TableId table, SystemTime floor) {
+  ARROW_RETURN_NOT_OK(Flush());  // a floor may rise up to the newest flushed commit
+  {
+    base::MutexLock lock(&publish_mu_);
+    ARROW_ASSIGN_OR_RAISE(VersionEdit edit, PlanTrim(*version(), table, floor));
+    edit.created_micros = clock_->NowMicros();
+    ARROW_RETURN_NOT_OK(PublishEdit(edit).status());
+  }
+  ScheduleAfterPublish();
+  return Status::OK();
+}
+
+Status EngineImpl::EraseKey(catalog::TableId table, const std::string& key) {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  const catalog::TableSchemaPtr schema = version()->catalog.Find(table);
+  if (schema == nullptr) {
+    return MakeError(ErrorCode::kNotFound,
+                     fmt::format("table does not exist: table={}", table.value));
+  }
+  if (key.size() > static_cast<size_t>(catalog::kMaxKeyBytes)) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("key too long: bytes={}", key.size()));
+  }
+  WriteBatch batch;
+  if (table == catalog::kKeyValueTable || table == catalog::kIdempotencyTable) {
+    batch.AddInline(table, temporal::FactKind::kErase, {}, key, {});
+  } else {
+    arrow::BinaryBuilder builder;
+    ARROW_RETURN_NOT_OK(builder.Append(key));
+    ARROW_ASSIGN_OR_RAISE(auto keys, builder.Finish());
+    TableWrite write;
+    write.schema = schema;
+    write.kind = temporal::FactKind::kErase;
+    write.keys = std::static_pointer_cast<arrow::BinaryArray>(keys);
+    ARROW_RETURN_NOT_OK(batch.Add(std::move(write)));
+  }
+  CommitRequest request;
+  request.batch = &batch;
+  ARROW_RETURN_NOT_OK(Commit(std::move(request)).status());
+  // The flush moves the fact from the log to the manifest's list of pending erases in one edit, and
+  // the log's floor past every segment that holds the key; then the files that hold it are
+  // rewritten, and the old ones deleted without a grace.
+  ARROW_RETURN_NOT_OK(Flush());
+  // Held to the end: no job may be reading, and so keep, the files that held the key.
+  base::MutexLock compaction_lock(&compaction_mu_);
+  ARROW_RETURN_NOT_OK(FinishErases());
+  {
+    base::MutexLock lock(&state_mu_);
+    TrimConflictWindow();
+  }
+  return CollectGarbage(/*dry_run=*/false, /*grace_micros=*/0).status();
+}
+
+// ---- Settings and figures
+// ------------------------------------------------------------------------------------------
+
+void EngineImpl::SetSealThresholds(int64_t bytes, int64_t rows, int64_t age_micros,
+                                   int64_t batches) {
+  base::MutexLock lock(&commit_mu_);
+  seal_ = {bytes, rows, age_micros, batches};
+}
+
+EngineMetrics EngineImpl::metrics() const {
+  EngineMetrics m;
+  if (wal_ != nullptr) {
+    const storage::wal::WriterStats wal = wal_->stats();
+    m.wal_frames = wal.frames;
+    m.wal_bytes = wal.bytes;
+    m.wal_appends = wal.appends;
+    m.wal_syncs = wal.syncs;
+    m.wal_sync_nanos = wal.sync_nanos;
+    m.wal_segments = wal.segments;
+    const uint64_t durable = durable_.load(
+        std::memory_order_acquire);  // before visible_, which is never below in the end
+    m.durable_lag_commits = std::max(visible().value, durable) - durable;
+  }
+  const Counters& c = counters_;
+  m.commits = c.commits.value();
+  m.commit_groups = c.commit_groups.value();
+  m.facts = c.facts.value();
+  m.conflicts = c.conflicts.value();
+  m.queue_depth = static_cast<uint64_t>(commits_in_flight_.load(std::memory_order_relaxed));
+  m.commit_check_nanos = c.check_nanos.value();
+  m.commit_wal_nanos = c.wal_nanos.value();
+  m.commit_sync_nanos = c.sync_nanos.value();
+  m.commit_memtable_nanos = c.memtable_nanos.value();
+  m.commit_wait_nanos = c.wait_nanos.value();
+  m.commit_latency = c.commit_latency.Snapshot();
+  m.backpressure_waits = c.backpressure_waits.value();
+  m.backpressure_nanos = c.backpressure_nanos.value();
+  const ReadStatePtr now = state();
+  for (const auto& memtable : now->sealed) {
+    m.memtable_bytes += static_cast<uint64_t>(memtable->memory_bytes());
+    m.memtable_facts += memtable->fact_count();
+  }
+  m.memtable_bytes += static_cast<uint64_t>(now->active->memory_bytes());
+  m.memtable_facts += now->active->fact_count();
+  m.sealed_memtables = now->sealed.size();
+  m.flushes = c.flushes.value();
+  m.flush_rows_in = c.flush_rows_in.value();
+  m.flush_rows_out = c.flush_rows_out.value();
+  m.flush_bytes_out = c.flush_bytes_out.value();
+  m.flush_nanos = c.flush_nanos.value();
+  m.flush_lookups = c.flush_lookups.value();
+  m.flush_failures = c.flush_failures.value();
+  m.compactions = c.compactions.value();
+  m.compaction_rows_in = c.compaction_rows_in.value();
+  m.compaction_rows_out = c.compaction_rows_out.value();
+  m.compaction_bytes_in = c.compaction_bytes_in.value();
+  m.compaction_bytes_out = c.compaction_bytes_out.value();
+  m.compaction_nanos = c.compaction_nanos.value();
+  m.compaction_conflicts = c.compaction_conflicts.value();
+  m.compaction_failures = c.compaction_failures.value();
+  m.gc_runs = c.gc_runs.value();
+  m.gc_deleted_objects = c.gc_deleted_objects.value();
+  m.gc_deleted_bytes = c.gc_deleted_bytes.value();
+  m.retired_objects = now->version->retired.size();
+  const storage::manifest::ManifestStats manifest = manifest_->stats();
+  m.manifest_commits = manifest.commits;
+  m.manifest_cas_retries = manifest.cas_retries;
+  m.manifest_commit_nanos = manifest.commit_nanos;
+  m.manifest_ref_bytes = manifest.ref_bytes;
+  m.manifest_version = now->version->number;
+  const ReadTotals& reads = reader_->totals();
+  m.gets = reads.gets();
+  m.scans = reads.scans();
+  m.rows_returned = reads.rows_returned();
+  m.io = reads.io();
+  m.cache = files_->stats();
+  m.live_snapshots = registry_->count();
+  m.oldest_snapshot_commit = registry_->oldest().value_or(CommitId{0}).value;
+  return m;
+}
+
+Result<std::vector<std::string>> EngineImpl::Check(
+    const std::function<void(uint64_t done, uint64_t total)>& progress) {
+  std::vector<std::string> findings;
+  // What this handle has published is at rest; a snapshot keeps its files from being collected
+  // while they are read.
+  const SnapshotPtr snapshot = GetSnapshot(0);
+  auto inspected = storage::manifest::ManifestStore::Inspect(options_.store, options_.branch);
+  if (!inspected.ok())
+    findings.push_back(fmt::format("manifest: {}", inspected.status().message()));
+  const Version& version = *snapshot->state().version;
+  if (Status verified = version.Verify(); !verified.ok()) {
+    findings.push_back(fmt::format("manifest: {}", verified.message()));
+  }
+  uint64_t total = 1;  // the log
+  for (const auto& [table, files] : version.files) total += files.size();
+  uint64_t done = 0;
+  const auto step = [&] {
+    ++done;
+    if (progress) progress(done, total);
+  };
+  for (const auto& [table, files] : version.files) {
+    for (const storage::DataFilePtr& file : files) {
+      // Past the caches: what is checked are the bytes at rest.
+      auto cache = storage::sst::FileCache::Make(options_.store, {0, 0, 0});
+      storage::sst::ReadCounters counters;
+      auto reader = cache->Open(file, &counters);
+      Status status = reader.ok() ? (*reader)->Verify() : reader.status();
+      if (!status.ok()) findings.push_back(fmt::format("{}: {}", file->Path(), status.message()));
+      if (file->deletions) {
+        auto deletions = cache->Deletions(file, &counters);
+        if (!deletions.ok()) {
+          findings.push_back(
+              fmt::format("deletion vector of {}: {}", file->Path(), deletions.status().message()));
+        } else if (*deletions == nullptr ||
+                   (*deletions)->rows().size() != file->deletions->ended_rows ||
+                   (*deletions)->max_ended() != file->deletions->max_ended) {
+          findings.push_back(fmt::format(
+              "deletion vector of {}: differs from what the manifest says of it", file->Path()));
+        }
+      }
+      step();
+    }
+  }
+  storage::wal::ReplayOptions log;
+  log.branch = options_.branch;
+  log.database_id = version.database_id;
+  // A flush may have pruned what the snapshot's version still names.
+  const storage::manifest::WalFloor floor = this->version()->wal_floor;
+  log.floor = {floor.epoch, floor.segment};
+  log.read_only = true;
+  // With the commit lock held nothing is half appended.
+  Result<std::vector<storage::wal::FrameInfo>> frames = std::vector<storage::wal::FrameInfo>();
+  {
+    base::MutexLock lock(&commit_mu_);
+    frames = storage::wal::ListFrames(options_.store, log);
+  }
+  if (!frames.ok()) {
+    findings.push_back(fmt::format("log: {}", frames.status().message()));
+  } else if (!frames->empty() && !frames->back().damage.empty()) {
+    const storage::wal::FrameInfo& last = frames->back();
+    findings.push_back(fmt::format("log: {}: {} offset={}",
+                                   storage::wal::SegmentPath(options_.branch, last.segment),
+                                   last.damage, last.offset));
+  }
+  step();
+  return findings;
+}
+
+}  // namespace lamina::engine
