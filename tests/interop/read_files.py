@@ -1,8 +1,10 @@
-"""Reads a database's Parquet files with pyarrow alone and compares with `lamina scan`. Usage: read_files.py LAMINA DIRECTORY.
+"""Reads a database's Parquet files with pyarrow alone and compares with `lamina scan`.
+
+Usage: read_files.py LAMINA DIRECTORY.
 
 The rule (docs/format/data-file.md, deletion-vector.md): a row is visible at (s, v) when _system_from <= s < end and
-_valid_from <= v < _valid_to; end is the column _system_to (history files), else the row's end in the deletion vector, else open;
-a vector entry without an end is visible at no time. Columns that a file leaves out are open.
+_valid_from <= v < _valid_to; end is the column _system_to (history files), else the row's end in the deletion
+vector, else open; a vector entry without an end is visible at no time. Columns that a file leaves out are open.
 """
 
 import datetime
@@ -17,8 +19,8 @@ MIN, MAX = -(2**63), 2**63 - 1
 
 
 def lamina(*args):
-    out = subprocess.run([sys.argv[1], "--db", sys.argv[2], "--json", *args], check=True, capture_output=True, text=True)
-    return out.stdout
+    command = [sys.argv[1], "--db", sys.argv[2], "--json", *args]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def column(table, name, default):
@@ -60,7 +62,9 @@ def main():
     for s in moments:
         for v in (-5, 0, 3, 7, 12, 19, 25, 40):
             mine = sorted(
-                ((r["kind"], r["id"], r["note"], r["price"]) for r, vf, vt, sf, st in versions if sf <= s < st and vf <= v < vt)
+                (r["kind"], r["id"], r["note"], r["price"])
+                for r, vf, vt, sf, st in versions
+                if sf <= s < st and vf <= v < vt
             )
             text = (datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=s)).isoformat() + "Z"
             lines = lamina("scan", "t", "--as-of", text, "--valid-at", str(v)).splitlines()
