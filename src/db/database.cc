@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "catalog/system_tables.h"
+#include "db/open.h"
 #include "db/read_internal.h"
 #include "db/transaction_impl.h"
 #include "db/write_internal.h"
@@ -461,11 +462,16 @@ Result<std::unique_ptr<Database>> OpenOn(std::shared_ptr<ObjectStore> store,
   engine::EngineOptions engine_options;
   static_cast<DatabaseOptions&>(engine_options) = std::move(options);
   engine_options.store = std::move(store);
-  ARROW_ASSIGN_OR_RAISE(auto engine, engine::Engine::Open(std::move(engine_options)));
-  return std::make_unique<DatabaseImpl>(std::move(engine));
+  return OpenWith(std::move(engine_options));
 }
 
 }  // namespace
+
+Result<std::unique_ptr<Database>> OpenWith(engine::EngineOptions options) {
+  ARROW_ASSIGN_OR_RAISE(auto engine, engine::Engine::Open(std::move(options)));
+  return std::make_unique<DatabaseImpl>(std::move(engine));
+}
+
 }  // namespace db
 
 Result<std::unique_ptr<Database>> Database::Open(const std::string& directory,
