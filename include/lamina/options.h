@@ -46,14 +46,15 @@ struct DatabaseOptions {
   int64_t wal_segment_bytes = 64 << 20;  ///< The log begins a new segment before passing it.
 
   // Sealing: the first that is reached closes the active memtable. 0 = never for this reason.
-  int64_t memtable_bytes = 64 << 20;
+  // A memtable, those waiting and the flush's own memory make up most of a bulk load's peak.
+  int64_t memtable_bytes = 32 << 20;
   int64_t memtable_rows = 0;
   int64_t memtable_age_micros = 0;
   int64_t memtable_batches = 0;
   bool auto_flush = true;  ///< False: sealed memtables stay in memory until Flush is called.
   bool auto_compact = true;
   int32_t max_sealed_memtables =
-      4;  ///< Backpressure: a commit waits while so many wait to be flushed.
+      2;  ///< Backpressure: a commit waits while so many wait to be flushed.
 
   // Data files.
   int32_t rows_per_page = 1024;  ///< Smaller: faster point reads; larger: smaller files.

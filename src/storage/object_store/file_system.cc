@@ -167,6 +167,16 @@ class PosixFileSystem final : public FileSystem {
     if (end > first) (void)madvise(reinterpret_cast<void*>(first), end - first, MADV_WILLNEED);
   }
 
+  void Release(const uint8_t* begin, int64_t size) override {
+    static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    // Whole pages only: a neighbour's bytes may be in use.
+    const auto first = (reinterpret_cast<uintptr_t>(begin) + page - 1) & ~(page - 1);
+    const auto end =
+        (reinterpret_cast<uintptr_t>(begin) + static_cast<uintptr_t>(size)) & ~(page - 1);
+    // The mapping is shared and read-only: nothing is lost but the page table entries.
+    if (end > first) (void)madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+  }
+
   int64_t NowNanos() override {
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);

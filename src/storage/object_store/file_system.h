@@ -76,6 +76,11 @@ class FileSystem {
   virtual int Map(Handle file, int64_t size, std::shared_ptr<arrow::Buffer>* out) = 0;
   /// Asks for a part of a mapping ahead of its use. Advice: nothing fails.
   virtual void WillNeed(const uint8_t* begin, int64_t size) = 0;
+  /// Lets a part of a mapping go from this process's memory; touching it brings it back. Advice.
+  virtual void Release(const uint8_t* begin, int64_t size) {
+    (void)begin;
+    (void)size;
+  }
 
   /// The precise wall clock that modification times are set from.
   virtual int64_t NowNanos() = 0;

@@ -25,6 +25,7 @@
 
 #include "base/check.h"
 #include "base/scope_guard.h"
+#include "storage/object_store/releasable_reader.h"
 #include "storage/object_store/store_path.h"
 
 namespace lamina::storage {
@@ -160,7 +161,7 @@ int64_t ReadAll(FileSystem* files, int fd, void* out, int64_t size, int64_t offs
 
 /// Zero-copy reads from a mapping: a read makes no system call (arrow::io::MemoryMappedFile advises
 /// the kernel on every one).
-class MappedFile final : public arrow::io::RandomAccessFile {
+class MappedFile final : public ReleasableReader {
  public:
   MappedFile(std::shared_ptr<FileSystem> files, std::shared_ptr<arrow::Buffer> buffer)
       : files_(std::move(files)), buffer_(std::move(buffer)) {}
@@ -207,6 +208,11 @@ class MappedFile final : public arrow::io::RandomAccessFile {
       if (length > 0) files_->WillNeed(buffer_->data() + range.offset, length);
     }
     return Status::OK();
+  }
+
+  void Release(int64_t offset, int64_t length) override {
+    if (!Check(offset, length).ok()) return;
+    files_->Release(buffer_->data() + offset, std::min(length, buffer_->size() - offset));
   }
 
  private:

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "storage/object_store/releasable_reader.h"
 
 namespace lamina::storage {
 namespace {
@@ -261,6 +262,32 @@ TEST_F(LocalStoreTest, ConditionalPutsOfTwoProcessesLoseNoUpdate) {
   ASSERT_EQ(child, waitpid(child, &status, 0));
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   EXPECT_EQ(std::to_string(2 * kRounds), (*store_->Get("refs/counter", nullptr))->ToString());
+}
+
+// Resident pages of files, of this process (proc(5), statm: shared).
+int64_t ResidentFilePages() {
+  std::ifstream file("/proc/self/statm");
+  int64_t size = 0, resident = 0, shared = 0;
+  file >> size >> resident >> shared;
+  return shared;
+}
+
+TEST_F(LocalStoreTest, ReleasedPagesLeaveTheProcessAndReadTheSameAgain) {
+  constexpr int64_t kBytes = 16 << 20;
+  const std::string content = std::string(kBytes / 2, 'a') + std::string(kBytes / 2, 'b');
+  ASSERT_TRUE(store_->Put("data/1/big", content, PutCondition::None()).ok());
+  auto reader = store_->OpenReader("data/1/big");
+  ASSERT_TRUE(reader.ok());
+  auto* releasable = dynamic_cast<ReleasableReader*>(reader->get());
+  ASSERT_NE(releasable, nullptr);
+  const auto bytes = *(*reader)->ReadAt(0, kBytes);
+  ASSERT_EQ(std::string_view(*bytes), content);  // every page is touched
+  const int64_t with = ResidentFilePages();
+
+  releasable->Release(1000, kBytes / 2);
+  EXPECT_LT(ResidentFilePages(), with - kBytes / 4 / 4096);
+  releasable->Release(kBytes, 1);  // nothing there: advice, no error
+  EXPECT_EQ(std::string_view(*bytes), content);
 }
 
 }  // namespace

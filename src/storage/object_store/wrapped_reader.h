@@ -8,12 +8,13 @@
 #include <arrow/io/interfaces.h>
 
 #include "lamina/error.h"
+#include "storage/object_store/releasable_reader.h"
 
 namespace lamina::storage {
 
 /// Hands every call on, zero-copy included. Before and After see each read; thread-safe as the
 /// wrapped file is.
-class WrappedReader : public arrow::io::RandomAccessFile {
+class WrappedReader : public ReleasableReader {
  public:
   explicit WrappedReader(std::shared_ptr<arrow::io::RandomAccessFile> base)
       : base_(std::move(base)) {}
@@ -24,6 +25,9 @@ class WrappedReader : public arrow::io::RandomAccessFile {
   Status Seek(int64_t position) override { return base_->Seek(position); }
   Result<int64_t> GetSize() override { return base_->GetSize(); }
   bool supports_zero_copy() const override { return base_->supports_zero_copy(); }
+  void Release(int64_t offset, int64_t length) override {
+    if (auto* base = dynamic_cast<ReleasableReader*>(base_.get())) base->Release(offset, length);
+  }
   Status WillNeed(const std::vector<arrow::io::ReadRange>& ranges) override {
     return base_->WillNeed(ranges);
   }

@@ -430,6 +430,9 @@ class StreamImpl final : public FileReader::Stream {
     if (run.first == run.last) {
       ++run_;
     }
+    if (run_ == pages_.size() || pages_[run_].first >= group.last_page()) {
+      paged_->ReleaseRowGroup(row_group);
+    }
     return Status::OK();
   }
 

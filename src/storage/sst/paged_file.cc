@@ -169,12 +169,26 @@ Result<std::shared_ptr<arrow::Buffer>> PagedFile::ReadAt(int64_t offset, int64_t
   return bytes;
 }
 
+void PagedFile::ReleaseRowGroup(int row_group) const {
+  if (releasable_ == nullptr || leaves_ == 0) return;
+  int64_t begin = INT64_MAX;
+  int64_t end = 0;
+  for (int leaf = 0; leaf < leaves_; ++leaf) {
+    const ChunkLayout& chunk = chunk_layouts_[ChunkNumber(row_group, leaf)];
+    begin =
+        std::min(begin, chunk.dictionary_offset >= 0 ? chunk.dictionary_offset : chunk.data_offset);
+    end = std::max(end, chunk.end);
+  }
+  if (begin < end) releasable_->Release(begin, end - begin);
+}
+
 Status PagedFile::Load(ObjectStore* store, const DataFile& file, ReadCounters* counters) {
   Result<std::shared_ptr<arrow::io::RandomAccessFile>> source = store->OpenReader(path_);
   if (!source.ok()) {
     return WithCode(source.status());
   }
   source_ = *std::move(source);
+  releasable_ = dynamic_cast<ReleasableReader*>(source_.get());
   const Result<int64_t> source_size = source_->GetSize();
   if (!source_size.ok()) {
     return WithCode(source_size.status());

@@ -22,6 +22,7 @@
 #include "catalog/schema.h"
 #include "lamina/object_store.h"
 #include "storage/data_file.h"
+#include "storage/object_store/releasable_reader.h"
 #include "storage/sst/file_reader.h"
 #include "storage/sst/key_index.h"
 #include "storage/sst/statistics_internal.h"
@@ -107,6 +108,9 @@ class PagedFile {
                                                                std::span<const int> columns,
                                                                ReadCounters* counters) const;
 
+  /// The reader is done with a row group: its pages need not stay in memory. Advice.
+  void ReleaseRowGroup(int row_group) const;
+
   /// Null when Parquet wrote none (a page whose values have no order).
   const parquet::ColumnIndex* PageStatistics(int row_group, int leaf) const;
 
@@ -152,6 +156,7 @@ class PagedFile {
 
   std::string path_;
   std::shared_ptr<arrow::io::RandomAccessFile> source_;
+  ReleasableReader* releasable_ = nullptr;  ///< source_, where it is one.
   std::shared_ptr<parquet::FileMetaData> metadata_;
   parquet::ReaderProperties properties_;
   uint64_t rows_ = 0;
