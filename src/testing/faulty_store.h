@@ -1,12 +1,14 @@
 // An ObjectStore whose calls fail when a test says so.
 //
 // Fault model. Injected: an error before a call has any effect; an error after it had its whole
-// effect (a lost answer); a full disk (a write takes what still fits, then fails; Put, Create's
-// Write and Append are counted, deletes free nothing). Not injected: damaged bytes, lost syncs,
-// reordering (storage::MemoryStore::CrashClone models lost unsynced bytes).
+// effect (a lost answer); something else that happens just before a call; a full disk (a write
+// takes what still fits, then fails; Put, Create's Write and Append are counted, deletes free
+// nothing). Not injected: damaged bytes, lost syncs, reordering (storage::MemoryStore::CrashClone
+// models lost unsynced bytes).
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -27,7 +29,10 @@ struct StoreFault {
   uint64_t skip = 0;          ///< Matching calls that pass first: 0 fails the first one.
   uint64_t times = 1;         ///< Then so many fail; ~0 for ever.
   bool after_effect = false;  ///< The call is carried out, then reported as failed.
-  Status status = MakeError(ErrorCode::kUnavailable, "injected fault");
+  Status status = MakeError(ErrorCode::kUnavailable, "injected fault");  ///< OK: only the hook.
+  /// Called before the call is carried out or failed, in the calling thread and with no lock of
+  /// this store held: to hold a call up, or to let something happen just then.
+  std::function<void()> hook = nullptr;
 };
 
 /// Wraps any store. Thread-safe.
