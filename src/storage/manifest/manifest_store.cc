@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "catalog/system_tables.h"
 #include "storage/manifest/format_internal.h"
@@ -52,6 +53,7 @@ struct State {
   Ref ref;
   std::string tag;
   uint64_t ref_bytes = 0;
+  uint64_t base_bytes = 0;
   VersionPtr base;     ///< What ref.base holds.
   VersionPtr version;  ///< base and all edits.
 
@@ -109,14 +111,25 @@ Result<VersionPtr> BuildVersion(const std::string& path, const Ref& ref, const V
   return version;
 }
 
+/// What one Load cost. Without a clock nothing is measured.
+struct LoadCost {
+  base::Clock* clock = nullptr;
+  int64_t head_nanos = 0;
+  int64_t decode_nanos = 0;
+};
+
 /// Reads the ref and what it names. `known` (may be null) saves the base and the edits that are
 /// known already.
-Result<State> Load(ObjectStore& store, const std::string& branch, const State* known) {
+Result<State> Load(ObjectStore& store, const std::string& branch, const State* known,
+                   LoadCost* cost) {
   const std::string path = RefPath(branch);
   std::string tag_without_base;
   while (true) {
     ObjectInfo info;
+    base::PhaseTimer head(cost->clock, &cost->head_nanos);
     ARROW_ASSIGN_OR_RAISE(const auto buffer, store.Get(path, &info));
+    head.Stop();
+    base::PhaseTimer decode_ref(cost->clock, &cost->decode_nanos);
     State state;
     ARROW_ASSIGN_OR_RAISE(state.ref, DecodeRef(path, View(*buffer)));
     state.tag = info.tag;
@@ -137,9 +150,13 @@ Result<State> Load(ObjectStore& store, const std::string& branch, const State* k
                 path, state.ref.database_id.ToString(), state.ref.version,
                 known->ref.database_id.ToString(), known->ref.version));
       }
-      if (state.ref.base == known->ref.base && state.ref.base_checksum == known->ref.base_checksum)
+      if (state.ref.base == known->ref.base &&
+          state.ref.base_checksum == known->ref.base_checksum) {
         state.base = known->base;
+        state.base_bytes = known->base_bytes;
+      }
     }
+    decode_ref.Stop();
     if (state.base == nullptr) {
       const auto base = store.Get(state.ref.base);
       if (!base.ok()) {
@@ -154,8 +171,11 @@ Result<State> Load(ObjectStore& store, const std::string& branch, const State* k
         tag_without_base = state.tag;
         continue;
       }
+      const base::PhaseTimer decode(cost->clock, &cost->decode_nanos);
       ARROW_ASSIGN_OR_RAISE(state.base, DecodeBase(state.ref, View(**base)));
+      state.base_bytes = static_cast<uint64_t>((*base)->size());
     }
+    const base::PhaseTimer decode(cost->clock, &cost->decode_nanos);
     ARROW_ASSIGN_OR_RAISE(state.version, BuildVersion(path, state.ref, state.base, known));
     return state;
   }
@@ -218,19 +238,33 @@ struct ManifestStore::Impl {
   VersionPtr Publish(State next) LAMINA_REQUIRES(commit_mu) LAMINA_EXCLUDES(state_mu) {
     base::MutexLock lock(&state_mu);
     stats.ref_bytes = next.ref_bytes;
+    stats.base_bytes = next.base_bytes;
     state = std::move(next);
     return state.version;
   }
 
+  /// Load, counted.
+  Result<State> LoadState(const State* known) LAMINA_EXCLUDES(state_mu) {
+    LoadCost cost{.clock = options.clock};
+    Result<State> loaded = Load(*options.store, options.branch, known, &cost);
+    CountStats([&](ManifestStats& s) {
+      ++s.loads;
+      s.head_nanos += static_cast<uint64_t>(cost.head_nanos);
+      s.decode_nanos += static_cast<uint64_t>(cost.decode_nanos);
+    });
+    return loaded;
+  }
+
   Status Reload() LAMINA_REQUIRES(commit_mu) {
-    ARROW_ASSIGN_OR_RAISE(State loaded, Load(*options.store, options.branch, &Held()));
+    ARROW_ASSIGN_OR_RAISE(State loaded, LoadState(&Held()));
     Publish(std::move(loaded));
     return Status::OK();
   }
 
   /// Writes `version` as a base and makes `ref` name it.
-  Status WriteBase(const Version& version, Ref* ref) {
+  Status WriteBase(const Version& version, Ref* ref, uint64_t* base_bytes) {
     const std::string bytes = EncodeFramed(kBaseMagic, EncodeVersion(version));
+    *base_bytes = bytes.size();
     ref->base = std::string(kBasePrefix) + options.ulids->Next().ToString();
     ref->base_version = version.number;
     ref->base_checksum = ChecksumOf(bytes);
@@ -251,6 +285,7 @@ struct ManifestStore::Impl {
     State next;
     next.ref = held.ref;
     next.base = held.base;
+    next.base_bytes = held.base_bytes;
     next.ref.version = version->number;
     std::vector<base::Ulid>& ids = next.ref.recent_commit_ids;
     ids.push_back(commit_id);
@@ -263,7 +298,7 @@ struct ManifestStore::Impl {
     const bool forget_erased = !edit.finish_erases.empty();
     if (forget_erased || next.ref.edits.size() > options.max_inline_edits ||
         inline_bytes > options.max_inline_bytes) {
-      ARROW_RETURN_NOT_OK(WriteBase(*version, &next.ref));
+      ARROW_RETURN_NOT_OK(WriteBase(*version, &next.ref, &next.base_bytes));
       next.base = version;
     }
     next.version = std::move(version);
@@ -331,8 +366,12 @@ struct ManifestStore::Impl {
       if (!prepared.ok()) return unclear == 0 ? prepared.status() : Unknown(prepared.status());
       State& next = *prepared;
 
+      const int64_t put_started = options.clock->MonotonicNanos();
       const Status put =
           PutRef(*options.store, path, bytes, PutCondition::IfTagMatches(Held().tag), &next.tag);
+      CountStats([&](ManifestStats& s) {
+        s.cas_nanos += static_cast<uint64_t>(options.clock->MonotonicNanos() - put_started);
+      });
       if (put.ok()) {
         if (edit.owner_epoch) own_epoch = *edit.owner_epoch;
         return Publish(std::move(next));
@@ -415,7 +454,7 @@ Result<std::unique_ptr<ManifestStore>> ManifestStore::Create(Options options) {
   state.ref.version = 1;
   const base::Ulid commit_id = o.ulids->Next();
   state.ref.recent_commit_ids.push_back(commit_id);
-  ARROW_RETURN_NOT_OK(impl->WriteBase(*version, &state.ref));
+  ARROW_RETURN_NOT_OK(impl->WriteBase(*version, &state.ref, &state.base_bytes));
   state.base = version;
   state.version = version;
   const std::string bytes = EncodeRef(state.ref);
@@ -425,7 +464,7 @@ Result<std::unique_ptr<ManifestStore>> ManifestStore::Create(Options options) {
     if (NothingHappened(CodeOf(put))) return put;
     // Ours, or someone else's: the ref tells. Also after kAlreadyExists, which a store's own retry
     // can bring about.
-    Result<State> loaded = Load(*o.store, o.branch, nullptr);
+    Result<State> loaded = impl->LoadState(nullptr);
     if (!loaded.ok()) return impl->Unknown(loaded.status());
     if (!loaded->Lists(commit_id)) return exists;
     state = std::move(*loaded);
@@ -441,7 +480,7 @@ Result<std::unique_ptr<ManifestStore>> ManifestStore::Create(Options options) {
 Result<std::unique_ptr<ManifestStore>> ManifestStore::Open(Options options) {
   LAMINA_CHECK(options.store != nullptr && options.clock != nullptr && options.ulids != nullptr);
   auto impl = std::make_unique<Impl>(std::move(options));
-  ARROW_ASSIGN_OR_RAISE(State state, Load(*impl->options.store, impl->options.branch, nullptr));
+  ARROW_ASSIGN_OR_RAISE(State state, impl->LoadState(nullptr));
   // Names minted from now on lie above every commit id and base name of the database, whatever the
   // clock says.
   for (const base::Ulid& id : state.ref.recent_commit_ids) impl->options.ulids->Restore(id);
@@ -481,7 +520,8 @@ ManifestStats ManifestStore::stats() const {
 
 Result<ManifestStore::RefInfo> ManifestStore::Inspect(const std::shared_ptr<ObjectStore>& store,
                                                       const std::string& branch) {
-  ARROW_ASSIGN_OR_RAISE(State state, Load(*store, branch, nullptr));
+  LoadCost unmeasured;
+  ARROW_ASSIGN_OR_RAISE(State state, Load(*store, branch, nullptr, &unmeasured));
   RefInfo info;
   info.format = kFormatVersion;
   info.base = state.ref.base;
@@ -514,7 +554,7 @@ Result<std::vector<std::string>> ManifestStore::CollectBases(int64_t grace_micro
     if (std::find(live.begin(), live.end(), object.path) != live.end()) continue;
     const auto id = base::Ulid::Parse(std::string_view(object.path).substr(kBasePrefix.size()));
     if (!id.ok()) continue;  // not ours
-    if (id->timestamp_ms() * 1000 + grace_micros > now) continue;
+    if (grace_micros > 0 && id->timestamp_ms() * 1000 + grace_micros > now) continue;
     if (!dry_run) ARROW_RETURN_NOT_OK(store.Delete(object.path));
     collected.push_back(object.path);
   }

@@ -201,6 +201,25 @@ TEST_F(ManifestStoreTest, TenThousandFilesOpenWithTwoRequests) {
   EXPECT_LT(cost.bytes_written(), 5000u);
 }
 
+TEST_F(ManifestStoreTest, OpeningCostsNoMoreAfterTenThousandCommits) {
+  auto store = Create();
+  const uint64_t newest = store->current()->number + 10'000;
+  for (uint64_t i = 1; i <= 10'000; ++i) {
+    VersionEdit edit;
+    edit.reason = "checkpoint";
+    edit.put_checkpoints.push_back(
+        {"newest", {}, store->current()->flushed_system, static_cast<int64_t>(i)});
+    ASSERT_TRUE(store->Commit(edit).ok());
+  }
+  EXPECT_EQ(store->current()->number, newest);
+  auto counting = std::make_shared<CountingStore>(memory_);
+  auto opened = Open(counting);
+  EXPECT_EQ(opened->current()->number, newest);
+  EXPECT_EQ(opened->current()->checkpoints.at("newest").created_micros, 10'000);
+  EXPECT_LE(counting->counts().round_trips(), 2u) << counting->counts().ToString();
+  EXPECT_LT(counting->counts().bytes_read(), 512u << 10);
+}
+
 TEST_F(ManifestStoreTest, RefreshReadsOnlyWhatMoved) {
   auto writer = Create();
   auto counting = std::make_shared<CountingStore>(memory_);
