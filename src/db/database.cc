@@ -310,10 +310,18 @@ class DatabaseImpl final : public Database {
 
   DatabaseMetrics metrics() const override {
     const auto m = engine_->metrics();
-    const auto& l = m.commit_latency;
+    const auto latency = [](const base::HistogramSnapshot& l) {
+      return LatencySummary{l.count,
+                            l.mean(),
+                            l.Percentile(0.5),
+                            l.Percentile(0.95),
+                            l.Percentile(0.99),
+                            l.Percentile(0.999),
+                            l.max};
+    };
     DatabaseMetrics out;
-    out.wal = {m.wal_frames, m.wal_bytes,      m.wal_appends,
-               m.wal_syncs,  m.wal_sync_nanos, m.wal_segments};
+    out.wal = {m.wal_frames,     m.wal_bytes,    m.wal_appends,     m.wal_syncs,
+               m.wal_sync_nanos, m.wal_segments, m.wal_floor_epoch, m.wal_floor_segment};
     out.commit = {m.commits,
                   m.commit_groups,
                   m.facts,
@@ -327,17 +335,28 @@ class DatabaseImpl final : public Database {
                   m.backpressure_waits,
                   m.backpressure_nanos,
                   m.durable_lag_commits,
-                  {l.count, l.mean(), l.Percentile(0.5), l.Percentile(0.95), l.Percentile(0.99),
-                   l.Percentile(0.999), l.max}};
+                  latency(m.commit_latency),
+                  m.waits_sealed,
+                  m.waits_level0,
+                  m.waits_slowdown,
+                  latency(m.enqueue_to_durable)};
     out.memtable = {m.memtable_bytes, m.memtable_facts, m.sealed_memtables};
-    out.flush = {m.flushes,     m.flush_rows_in, m.flush_rows_out, m.flush_bytes_out,
-                 m.flush_nanos, m.flush_lookups, m.flush_failures};
-    out.compaction = {m.compactions,          m.compaction_rows_in,   m.compaction_rows_out,
-                      m.compaction_bytes_in,  m.compaction_bytes_out, m.compaction_nanos,
-                      m.compaction_conflicts, m.compaction_failures};
-    out.gc = {m.gc_runs, m.gc_deleted_objects, m.gc_deleted_bytes, m.retired_objects};
-    out.manifest = {m.manifest_version, m.manifest_commits, m.manifest_cas_retries,
-                    m.manifest_commit_nanos, m.manifest_ref_bytes};
+    out.flush = {
+        m.flushes,          m.flush_rows_in,        m.flush_rows_out,      m.flush_bytes_out,
+        m.flush_nanos,      m.flush_lookups,        m.flush_failures,      m.flush_files_out,
+        m.flush_rows_ended, m.flush_rows_rewritten, m.seal_to_flush_nanos, m.seals_bytes,
+        m.seals_rows,       m.seals_batches,        m.seals_age,           m.seals_asked};
+    out.compaction = {m.compactions,          m.compaction_rows_in,    m.compaction_rows_out,
+                      m.compaction_bytes_in,  m.compaction_bytes_out,  m.compaction_nanos,
+                      m.compaction_conflicts, m.compaction_failures,   m.compaction_files_in,
+                      m.compaction_files_out, m.compaction_wait_nanos, m.level0_files,
+                      m.pending_erases};
+    out.gc = {m.gc_runs,  m.gc_deleted_objects, m.gc_deleted_bytes,  m.retired_objects,
+              m.gc_nanos, m.gc_reclaim_micros,  m.gc_obsolete_bytes, m.gc_pinned_bytes};
+    out.manifest = {m.manifest_version,      m.manifest_commits,       m.manifest_cas_retries,
+                    m.manifest_commit_nanos, m.manifest_ref_bytes,     m.manifest_loads,
+                    m.manifest_head_nanos,   m.manifest_decode_nanos,  m.manifest_cas_nanos,
+                    m.manifest_base_bytes,   m.manifest_bases_written, m.manifest_outcomes_settled};
     out.read = {m.gets, m.scans, m.rows_returned, ToPublic(m.io)};
     const auto& c = m.cache;
     out.cache = {c.page_hits,       c.page_misses,   c.page_bytes,   c.page_evictions,

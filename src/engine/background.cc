@@ -58,12 +58,13 @@ bool EndsWriting(const Status& status) {
 void EngineImpl::Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled,
                           int64_t delay_micros) {
   if (closing_.load(std::memory_order_acquire)) return;
-  if (scheduled->load(std::memory_order_relaxed) ||
-      scheduled->exchange(true, std::memory_order_acq_rel))
-    return;
+  // Exchanges on both sides, never a load that ends it early: they are in one order, so a caller
+  // that finds the task still due hands what it did before (a commit to be synced) to the run that
+  // takes the mark away. A load could see the mark of a run that had already looked for work.
+  if (scheduled->exchange(true, std::memory_order_acq_rel)) return;
   auto body = [this, gate = gate_, task, scheduled] {
     if (!gate->Enter()) return;  // the engine is gone: `this` and `scheduled` must not be touched
-    scheduled->store(false, std::memory_order_release);
+    scheduled->exchange(false, std::memory_order_acq_rel);
     (this->*task)();
     gate->Leave();
   };
@@ -78,6 +79,13 @@ void EngineImpl::ScheduleSync() {
 }
 void EngineImpl::ScheduleAge() {
   Schedule(&EngineImpl::AgeTask, &age_scheduled_, seal_.age_micros);
+}
+void EngineImpl::ScheduleCompaction() {
+  int64_t none = 0;  // a task that is due already keeps its time
+  // relaxed: a statistic
+  compaction_due_nanos_.compare_exchange_strong(
+      none, std::max<int64_t>(clock_->MonotonicNanos(), 1), std::memory_order_relaxed);
+  Schedule(&EngineImpl::CompactionTask, &compaction_scheduled_);
 }
 void EngineImpl::ScheduleGc() {
   if (!options_.auto_gc) return;
@@ -99,8 +107,8 @@ void EngineImpl::AgeTask() {
   bool sealed = false;
   {
     base::MutexLock lock(&commit_mu_);
-    if (ShouldSeal()) {
-      sealed = Seal().ok();  // an error has stopped the engine
+    if (const SealReason due = DueSeal(); due != SealReason::kNone) {
+      sealed = Seal(due).ok();  // an error has stopped the engine
     } else if (seal_.age_micros > 0 && active_->first_commit().value != 0) {
       ScheduleAge();
     }
@@ -119,15 +127,7 @@ void EngineImpl::FlushTask() {
     ScheduleAfterPublish();
     return;
   }
-  if (stopped_.load(std::memory_order_acquire)) return;
-  int64_t delay = 0;
-  {
-    base::MutexLock lock(&background_mu_);
-    flush_backoff_micros_ =
-        std::clamp(flush_backoff_micros_ * 2, kBackoffFirstMicros, kBackoffLastMicros);
-    delay = flush_backoff_micros_;
-  }
-  Schedule(&EngineImpl::FlushTask, &flush_scheduled_, delay);
+  // FlushSealed has seen to the next try.
 }
 
 void EngineImpl::CompactionTask() {
@@ -135,6 +135,12 @@ void EngineImpl::CompactionTask() {
     Result<bool> ran = false;
     {
       base::MutexLock lock(&compaction_mu_);
+      // relaxed: a statistic
+      if (const int64_t due = compaction_due_nanos_.exchange(0, std::memory_order_relaxed);
+          due != 0) {
+        counters_.compaction_wait_nanos.Add(
+            static_cast<uint64_t>(std::max<int64_t>(clock_->MonotonicNanos() - due, 0)));
+      }
       ran = CompactOnce();
       if (ran.ok() && !*ran && !state()->version->erases.empty()) {
         if (Status finished = FinishErases(); !finished.ok()) ran = finished;
@@ -177,9 +183,13 @@ JobContext EngineImpl::MakeJobContext(bool cancellable) {
 
 Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flushed_memtables) {
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  if (ended_) return ClosedError();
   auto published = manifest_->Commit(edit);
   if (!published.ok()) {
-    if (EndsWriting(published.status())) Stop(published.status());
+    if (EndsWriting(published.status())) {
+      Stop(published.status());
+    } else {
+    }
     return published.status();
   }
   const VersionPtr version = *published;
@@ -191,19 +201,43 @@ Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flush
     next->version = version;
     for (size_t i = 0; i < flushed_memtables; ++i) {
       retained_.push_back(next->sealed[i]);
-      floors_.pop_front();
+      sealed_info_.pop_front();
     }
     next->sealed.erase(next->sealed.begin(),
                        next->sealed.begin() + static_cast<ptrdiff_t>(flushed_memtables));
     state_ = std::move(next);
     TrimConflictWindow();
   }
-  level0_files_.store(MostLevel0Files(*version), std::memory_order_release);
+  CountLevel0(*version);
   sealed_count_.fetch_sub(static_cast<int32_t>(flushed_memtables), std::memory_order_acq_rel);
   base::Trace(options_.trace.get(), "engine", "version.published",
               {{"version", version->number}, {"reason", std::string_view(edit.reason)}});
   NotifyBackground();
   return version;
+}
+
+void EngineImpl::AdoptNewest() {
+  // Someone who owns nothing (a checkpoint's or a compaction's coordinator) may have moved the ref
+  // and made our edit a misfit: whatever is planned next must be planned on what is there now. What
+  // only the owner changes is checked, as our memtables depend on it (N4).
+  const VersionPtr newest = manifest_->current();
+  {
+    base::MutexLock lock(&state_mu_);
+    const storage::manifest::Version& known = *state_->version;
+    if (newest->number <= known.number || newest->owner_epoch != known.owner_epoch ||
+        newest->flushed_commit != known.flushed_commit) {
+      return;
+    }
+    LAMINA_REACHED("engine.publish.adopted");
+    auto next = std::make_shared<ReadState>(*state_);
+    next->version = newest;
+    state_ = std::move(next);
+  }
+  CountLevel0(*newest);
+}
+
+void EngineImpl::CountLevel0(const storage::manifest::Version& version) {
+  level0_files_.store(MostLevel0Files(version), std::memory_order_release);
 }
 
 void EngineImpl::TrimConflictWindow() {
@@ -224,17 +258,40 @@ void EngineImpl::TrimConflictWindow() {
 // ---- Seal and flush
 // ------------------------------------------------------------------------------------------------
 
-bool EngineImpl::ShouldSeal() const {
-  if (active_->first_commit().value == 0) return false;
-  if (seal_.bytes > 0 && active_->memory_bytes() >= seal_.bytes) return true;
-  if (seal_.rows > 0 && active_->fact_count() >= static_cast<uint64_t>(seal_.rows)) return true;
+EngineImpl::SealReason EngineImpl::DueSeal() const {
+  if (active_->first_commit().value == 0) return SealReason::kNone;
+  if (seal_.bytes > 0 && active_->memory_bytes() >= seal_.bytes) return SealReason::kBytes;
+  if (seal_.rows > 0 && active_->fact_count() >= static_cast<uint64_t>(seal_.rows))
+    return SealReason::kRows;
   if (seal_.batches > 0 && active_->batch_count() >= static_cast<uint64_t>(seal_.batches))
-    return true;
-  return seal_.age_micros > 0 &&
-         clock_->MonotonicNanos() - active_since_nanos_ >= seal_.age_micros * 1000;
+    return SealReason::kBatches;
+  if (seal_.age_micros > 0 &&
+      clock_->MonotonicNanos() - active_since_nanos_ >= seal_.age_micros * 1000) {
+    return SealReason::kAge;
+  }
+  return SealReason::kNone;
 }
 
-Status EngineImpl::Seal() {
+void EngineImpl::CountSeal(SealReason reason) {
+  switch (reason) {
+    case SealReason::kNone:
+      break;
+    case SealReason::kBytes:
+      return counters_.seals_bytes.Add();
+    case SealReason::kRows:
+      return counters_.seals_rows.Add();
+    case SealReason::kBatches:
+      return counters_.seals_batches.Add();
+    case SealReason::kAge:
+      return counters_.seals_age.Add();
+    case SealReason::kAsked:
+      return counters_.seals_asked.Add();
+  }
+}
+
+Status EngineImpl::Seal(SealReason reason) {
+  // What is in memory after a stop may never have reached the log: it must not become "durable".
+  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
   if (active_->first_commit().value == 0) return Status::OK();
   storage::manifest::WalFloor floor{epoch_, 1};
   if (wal_ != nullptr) {
@@ -259,24 +316,28 @@ Status EngineImpl::Seal() {
     next->sealed.push_back(next->active);
     next->active = fresh;
     state_ = std::move(next);
-    floors_.push_back(floor);
+    sealed_info_.push_back({floor, clock_->MonotonicNanos()});
   }
   active_ = std::move(fresh);
+  CountSeal(reason);
   sealed_count_.fetch_add(1, std::memory_order_acq_rel);
   return Status::OK();
 }
 
 Status EngineImpl::FlushSealed() {
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  if (ended_) return ClosedError();
   std::vector<std::shared_ptr<const Memtable>> sealed;
   std::optional<storage::manifest::WalFloor> floor;
+  std::vector<int64_t> sealed_nanos;
   VersionPtr base;
   {
     base::MutexLock lock(&state_mu_);
     sealed = state_->sealed;
     base = state_->version;
-    for (const auto& of_memtable : floors_) {
-      if (of_memtable) floor = of_memtable;
+    for (const SealedInfo& info : sealed_info_) {
+      if (info.floor) floor = info.floor;
+      sealed_nanos.push_back(info.sealed_nanos);
     }
   }
   if (sealed.empty()) return Status::OK();
@@ -316,13 +377,21 @@ Status EngineImpl::FlushSealed() {
   } else {
     status = job.status();
   }
+  int64_t delay = 0;
   {
     base::MutexLock lock(&background_mu_);
     flush_error_ = status;
-    if (status.ok()) flush_backoff_micros_ = 0;
+    flush_backoff_micros_ = status.ok() ? 0
+                                        : std::clamp(flush_backoff_micros_ * 2, kBackoffFirstMicros,
+                                                     kBackoffLastMicros);
+    delay = flush_backoff_micros_;
   }
   if (!status.ok()) {
     LAMINA_REACHED("engine.flush.failed");
+    // Whoever ran it: commits that are refused for this error are told that it is tried again.
+    if (options_.auto_flush && !stopped_.load(std::memory_order_acquire)) {
+      (void)delay;
+    }
     counters_.flush_failures.Add();
     base::Trace(options_.trace.get(), "engine", "flush.failed",
                 {{"cause", std::string_view(status.message())}});
@@ -334,7 +403,13 @@ Status EngineImpl::FlushSealed() {
   counters_.flush_rows_out.Add(job->stats.rows_out);
   counters_.flush_bytes_out.Add(job->stats.bytes_out);
   counters_.flush_lookups.Add(job->stats.lookups);
-  counters_.flush_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
+  counters_.flush_files_out.Add(job->edit.add_files.size());
+  counters_.flush_rows_ended.Add(job->stats.rows_ended);
+  counters_.flush_rows_rewritten.Add(job->stats.rows_rewritten);
+  const int64_t end = clock_->MonotonicNanos();
+  counters_.flush_nanos.Add(static_cast<uint64_t>(end - begin));
+  for (const int64_t nanos : sealed_nanos)
+    counters_.seal_to_flush_nanos.Add(static_cast<uint64_t>(end - nanos));
   const CommitId flushed = sealed.back()->last_commit();
   uint64_t seen = durable_.load(std::memory_order_acquire);
   while (seen < flushed.value &&
@@ -354,7 +429,7 @@ Status EngineImpl::Flush() {
   {
     base::MutexLock lock(&commit_mu_);
     ARROW_RETURN_NOT_OK(CheckWritable());
-    ARROW_RETURN_NOT_OK(Seal());
+    ARROW_RETURN_NOT_OK(Seal(SealReason::kAsked));
   }
   {
     base::MutexLock lock(&publish_mu_);
@@ -445,6 +520,8 @@ Result<bool> EngineImpl::RunCompaction(
   counters_.compaction_rows_out.Add(stats.rows_out);
   counters_.compaction_bytes_in.Add(stats.bytes_in);
   counters_.compaction_bytes_out.Add(stats.bytes_out);
+  counters_.compaction_files_in.Add(stats.files_in);
+  counters_.compaction_files_out.Add(stats.files_out);
   counters_.compaction_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
   base::Trace(options_.trace.get(), "engine", "compaction.finished",
               {{"table", table}, {"reason", std::string_view(reason)}, {"rows", stats.rows_out}});
@@ -466,17 +543,21 @@ Status EngineImpl::FinishErases() {
   };
   for (;;) {
     ARROW_ASSIGN_OR_RAISE(const bool ran, RunCompaction(pick));
-    if (!ran) break;
+    if (ran) continue;
+    base::MutexLock lock(&publish_mu_);
+    const VersionPtr newest = state()->version;
+    if (newest->erases.empty()) return Status::OK();
+    // A flush since then may have ended rows of a file that spans the key, or brought a new erase:
+    // another round, as whoever waits for an erase is told that it is done.
+    if (pick(*newest)) {
+      return Status::OK();
+    }
+    VersionEdit edit;
+    edit.reason = "erase";
+    edit.created_micros = clock_->NowMicros();
+    edit.finish_erases = newest->erases;
+    return PublishEdit(edit).status();
   }
-  base::MutexLock lock(&publish_mu_);
-  const VersionPtr newest = state()->version;
-  // A flush may have brought a new erase meanwhile; what has a file left stays for the next round.
-  if (newest->erases.empty() || pick(*newest)) return Status::OK();
-  VersionEdit edit;
-  edit.reason = "erase";
-  edit.created_micros = clock_->NowMicros();
-  edit.finish_erases = newest->erases;
-  return PublishEdit(edit).status();
 }
 
 Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
@@ -494,8 +575,6 @@ Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
     for (const auto& [id, schema] : before->catalog.tables) tables.push_back(id);
   }
   for (const catalog::TableId id : tables) {
-    // All plans of a table are made on one version and have no file in common. One that no longer
-    // fits is conflict and no loss.
     for (const CompactionPlan& plan : PlanFullCompaction(*state()->version, id, options_)) {
       ARROW_RETURN_NOT_OK(
           RunCompaction([&](const storage::manifest::Version&) { return plan; }).status());
@@ -539,15 +618,22 @@ Status EngineImpl::WaitForBackground() {
 
 Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t> grace_micros) {
   if (!dry_run) ARROW_RETURN_NOT_OK(CheckWritable());
-  const int64_t grace = grace_micros.value_or(options_.gc_grace_micros);
+  return Collect(dry_run, grace_micros.value_or(options_.gc_grace_micros), /*no_compaction=*/false);
+}
+
+Result<GcReport> EngineImpl::Collect(bool dry_run, int64_t grace, bool no_compaction) {
+  const int64_t begin = clock_->MonotonicNanos();
   // With the lock held no flush writes and no version changes; a compaction may run, and one may
   // begin while we list.
   base::MutexLock lock(&publish_mu_);
+  if (!dry_run && ended_) return ClosedError();
   // Rounded down to the milliseconds that names are minted with: a job's first file may be of the
   // very millisecond it began in.
   const int64_t oldest_job =
-      std::min(clock_->NowMicros(), job_started_micros_.load(std::memory_order_acquire)) / 1000 *
-      1000;
+      no_compaction
+          ? std::numeric_limits<int64_t>::max()
+          : std::min(clock_->NowMicros(), job_started_micros_.load(std::memory_order_acquire)) /
+                1000 * 1000;
   VersionPtr newest;
   std::vector<VersionPtr> live;
   {
@@ -575,8 +661,12 @@ Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t>
     counters_.gc_runs.Add();
     counters_.gc_deleted_objects.Add(report.deleted.size());
     counters_.gc_deleted_bytes.Add(report.bytes);
+    counters_.gc_reclaim_micros.Add(static_cast<uint64_t>(report.reclaim_micros));
+    counters_.gc_obsolete_bytes.Set(static_cast<int64_t>(report.kept_bytes));
+    counters_.gc_pinned_bytes.Set(static_cast<int64_t>(report.pinned_bytes));
   }
   ARROW_ASSIGN_OR_RAISE(const auto bases, manifest_->CollectBases(grace, dry_run));
+  if (!dry_run) counters_.gc_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
   report.deleted.insert(report.deleted.end(), bases.begin(), bases.end());
   return std::move(report);
 }

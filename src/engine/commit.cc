@@ -217,11 +217,13 @@ Status EngineImpl::HoldBack() {
       !TooManyLevel0Files()) {
     clock_->SleepMicros(options_.slowdown_micros);
     counters_.backpressure_waits.Add();
+    counters_.waits_slowdown.Add();
     counters_.backpressure_nanos.Add(static_cast<uint64_t>(options_.slowdown_micros) * 1000);
   }
   if (!TooManySealed() && !TooManyLevel0Files()) return Status::OK();
   LAMINA_REACHED("engine.commit.held_back");
   counters_.backpressure_waits.Add();
+  (TooManySealed() ? counters_.waits_sealed : counters_.waits_level0).Add();
   base::PhaseTimer timer(clock_, &counters_.backpressure_nanos);
   // The waiting thread does the work itself when nobody is at it: so a commit makes progress on any
   // executor.
@@ -363,9 +365,13 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   }
   counters_.commit_groups.Add();
   if (written == 0) return false;
+  // Who repeats an idempotency key of this very group shares the fate of the commit that it names.
+  const auto hangs_on_group = [&](const Pending& pending) {
+    return pending.status.ok() && pending.written;
+  };
   if (stopped_.load(std::memory_order_acquire)) {
     for (Pending* pending : group) {
-      if (pending->status.ok() && pending->written) pending->status = StoppedError();
+      if (hangs_on_group(*pending)) pending->status = StoppedError();
     }
     return false;
   }
@@ -374,7 +380,7 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
     if (Status appended = wal_->Append(frames_); !appended.ok()) {
       Stop(appended);
       for (Pending* pending : group) {
-        if (!pending->written) continue;
+        if (!hangs_on_group(*pending)) continue;
         pending->status = MakeError(ErrorCode::kCommitUnknown,
                                     fmt::format("log could not be written, the commit may or may "
                                                 "not survive a reopen: commit={} cause={}",
@@ -389,7 +395,8 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   if (!publishes_after_sync()) Publish(newest_);
   if (seal_.age_micros > 0) ScheduleAge();
   // The error of a seal has stopped the engine; the group itself is in the log and visible.
-  return ShouldSeal() && Seal().ok();
+  const SealReason due = DueSeal();
+  return due != SealReason::kNone && Seal(due).ok();
 }
 
 Status EngineImpl::MakeDurable(CommitId commit) {
@@ -413,7 +420,7 @@ Status EngineImpl::MakeDurable(CommitId commit) {
 }
 
 Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
-  commits_in_flight_.fetch_add(1, std::memory_order_acq_rel);
+  commits_in_flight_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see Close
   struct Leave {
     std::atomic<int>* count;
     ~Leave() { count->fetch_sub(1, std::memory_order_acq_rel); }
@@ -522,6 +529,8 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
                        "reopen the database, then look the idempotency key up");
     }
     self.receipt.ack = AckClass::kDurable;
+    counters_.enqueue_to_durable.Record(
+        static_cast<uint64_t>(clock_->MonotonicNanos() - self.queued_nanos));
   } else if (wal_ != nullptr) {
     self.receipt.ack = AckClass::kWritten;
     if (options_.sync == SyncPolicy::kInterval) ScheduleSync();

@@ -225,7 +225,7 @@ std::vector<CompactionPlan> PlanFullCompaction(const storage::manifest::Version&
   for (const auto& f : current.inputs) needed = needed || f->level != current.output_level;
   std::vector<CompactionPlan> plans;
   if (needed && !current.inputs.empty()) plans.push_back(std::move(current));
-  // History is planned by the engine after the current files are done: their ended rows make new
+  // The engine plans history anew after the current files are done: their ended rows make new
   // history files.
   const bool fold_history = std::any_of(history.inputs.begin(), history.inputs.end(),
                                         [](const auto& f) { return f->deletions.has_value(); });

@@ -100,15 +100,23 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
 
   std::vector<std::string> candidates;
   std::set<std::string> retired;
+  const auto size_of = [&](const std::string& path) {
+    const auto size = sizes.find(path);
+    return size == sizes.end() ? uint64_t{0} : static_cast<uint64_t>(size->second);
+  };
   for (const auto& r : newest.retired) {
     retired.insert(r.path);
     if (in_use.count(r.path) != 0) continue;
     if (pinned.count(r.path) != 0) {
       report.kept.push_back(fmt::format("{}: a live snapshot reads it", r.path));
+      report.kept_bytes += size_of(r.path);
+      report.pinned_bytes += size_of(r.path);
     } else if (r.retired_at_micros + grace_micros > now) {
       report.kept.push_back(fmt::format("{}: within the grace", r.path));
+      report.kept_bytes += size_of(r.path);
     } else {
       candidates.push_back(r.path);
+      report.reclaim_micros += std::max<int64_t>(now - r.retired_at_micros, 0);
     }
   }
   for (const auto& o : objects) {
@@ -121,8 +129,10 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     }
     // A job that is still writing mints its names after it began: those are not orphans yet. Names
     // tell milliseconds only.
-    if (*minted >= oldest_job_micros / 1000 * 1000 || *minted + grace_micros > now) {
+    if (*minted >= oldest_job_micros / 1000 * 1000 ||
+        *minted + grace_micros > now) {
       report.kept.push_back(fmt::format("{}: unreferenced, within the grace", o.path));
+      report.kept_bytes += static_cast<uint64_t>(o.size);
       continue;
     }
     candidates.push_back(o.path);
@@ -131,9 +141,8 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     return IsDeletionVector(a) && !IsDeletionVector(b);
   });
   for (const auto& path : candidates) {
-    const auto size = sizes.find(path);
     if (!dry_run) ARROW_RETURN_NOT_OK(context.store->Delete(path));
-    if (size != sizes.end()) report.bytes += static_cast<uint64_t>(size->second);
+    report.bytes += size_of(path);
     report.deleted.push_back(path);
     if (!dry_run && retired.count(path) != 0) edit.forget_retired.push_back(path);
   }

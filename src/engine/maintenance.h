@@ -99,11 +99,14 @@ struct GcReport {
   uint64_t bytes = 0;
   std::vector<std::string>
       kept;  ///< Retired but still pinned or within the grace: path and reason.
+  uint64_t kept_bytes = 0, pinned_bytes = 0;  ///< Of all kept; of those that live snapshots read.
+  int64_t reclaim_micros = 0;  ///< Summed over deleted retired objects: retired until now.
 };
 /// Deletes retired objects past the grace that no live snapshot (`live` versions) needs, and
 /// orphans: objects under data/ and temporary files that no version refers to, older than the grace
-/// and than `oldest_job_micros`. Order: deletion vectors, data. The forget_retired edit comes back
-/// for publishing (empty in a dry run).
+/// and than `oldest_job_micros` (INT64_MAX: no job runs). Order: deletion vectors, data. Without a
+/// grace the clock, which may have gone back, has no say. The forget_retired edit comes back for
+/// publishing (empty in a dry run).
 Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     const JobContext& context, const storage::manifest::Version& newest,
     const std::vector<storage::manifest::VersionPtr>& live, int64_t grace_micros,

@@ -157,9 +157,10 @@ Status EngineImpl::ApplyReplayed(const storage::wal::Frame& frame) {
       next->sealed.push_back(next->active);
       next->active = fresh;
       state_ = std::move(next);
-      floors_.push_back(std::nullopt);
+      sealed_info_.push_back({std::nullopt, clock_->MonotonicNanos()});
     }
     active_ = std::move(fresh);
+    CountSeal(SealReason::kBytes);
     sealed_count_.fetch_add(1, std::memory_order_acq_rel);
   }
   return Status::OK();
@@ -253,6 +254,7 @@ Status EngineImpl::Recover() {
       next->version = version;
       state_ = std::move(next);
     }
+    CountLevel0(*version);  // commits are held back from the first one on
     if (recovery_.wal_segments > 0 && recovery_.replayed_commits == 0) {
       // Everything in the old log is in the files: it need not be read again.
       VersionEdit edit;
@@ -284,15 +286,20 @@ Status EngineImpl::Recover() {
 Status EngineImpl::Close(bool flush) {
   base::MutexLock close_lock(&close_mu_);
   if (closed_) return close_status_;
-  closing_.store(true, std::memory_order_release);
+  // seq_cst here, at the count of commits and in CheckWritable: of a commit that counts itself and
+  // then looks at closing_, and us who set closing_ and then look at the count, one sees the other.
+  closing_.store(true, std::memory_order_seq_cst);
   NotifyBackground();
   gate_->Close();
   {
     // Commits that were under way when closing_ was set end by themselves.
     base::MutexLock lock(&background_mu_);
-    while (commits_in_flight_.load(std::memory_order_acquire) > 0)
+    while (commits_in_flight_.load(std::memory_order_seq_cst) > 0)
       progress_.WaitForMicros(&background_mu_, 1000);
   }
+  // Flushes, compactions and collections that other threads began before closing_ was set: a
+  // compaction ends at its next batch, the others are waited for. None may publish or delete once
+  // the branch is given away, as the next owner has then read the manifest and the log.
   Status status;
   if (!options_.read_only) {
     if (stopped_.load(std::memory_order_acquire)) {
@@ -300,7 +307,7 @@ Status EngineImpl::Close(bool flush) {
     } else if (flush) {
       {
         base::MutexLock lock(&commit_mu_);
-        status = Seal();
+        status = Seal(SealReason::kAsked);
       }
       if (status.ok()) {
         base::MutexLock lock(&publish_mu_);
