@@ -402,17 +402,33 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
 Status EngineImpl::MakeDurable(CommitId commit) {
   if (wal_ == nullptr) return Status::OK();
   if (durable_.load(std::memory_order_acquire) < commit.value) {
+    // One syncs, the others wait to be told, all at once. A lock held during the sync would not do:
+    // those who are covered would queue for it behind newcomers, each of whom syncs for itself.
     base::MutexLock lock(&sync_mu_);
-    if (durable_.load(std::memory_order_acquire) < commit.value) {
+    while (durable_.load(std::memory_order_acquire) < commit.value) {
       // A sync that failed may have dropped pages: no later one says anything about them.
       if (stopped_.load(std::memory_order_acquire)) return StoppedError();
-      const uint64_t covered = appended_.load(std::memory_order_acquire);  // before the sync begins
-      base::PhaseTimer timer(clock_, &counters_.sync_nanos);
-      if (Status synced = wal_->Sync(); !synced.ok()) {
-        Stop(synced);
-        return synced;
+      if (syncing_) {
+        synced_.Wait(&sync_mu_);
+        continue;
       }
-      RaiseTo(&durable_, covered);
+      syncing_ = true;
+      lock.Unlock();
+      const uint64_t covered = appended_.load(std::memory_order_acquire);  // before the sync begins
+      Status synced;
+      {
+        base::PhaseTimer timer(clock_, &counters_.sync_nanos);
+        synced = wal_->Sync();
+      }
+      if (synced.ok()) {
+        RaiseTo(&durable_, covered);
+      } else {
+        Stop(synced);
+      }
+      lock.Lock();
+      syncing_ = false;
+      synced_.SignalAll();
+      if (!synced.ok()) return synced;
     }
   }
   if (publishes_after_sync()) Publish({durable_.load(std::memory_order_acquire)});

@@ -223,6 +223,8 @@ class EngineImpl final : public Engine {
   std::vector<storage::wal::Frame> frames_ LAMINA_GUARDED_BY(commit_mu_);  // scratch
 
   base::Mutex sync_mu_;
+  base::CondVar synced_;  // a sync ended
+  bool syncing_ LAMINA_GUARDED_BY(sync_mu_) = false;
 
   mutable base::Mutex state_mu_;
   ReadStatePtr state_ LAMINA_GUARDED_BY(state_mu_);
