@@ -189,6 +189,7 @@ Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flush
     if (EndsWriting(published.status())) {
       Stop(published.status());
     } else {
+      AdoptNewest();
     }
     return published.status();
   }
@@ -390,7 +391,7 @@ Status EngineImpl::FlushSealed() {
     LAMINA_REACHED("engine.flush.failed");
     // Whoever ran it: commits that are refused for this error are told that it is tried again.
     if (options_.auto_flush && !stopped_.load(std::memory_order_acquire)) {
-      (void)delay;
+      Schedule(&EngineImpl::FlushTask, &flush_scheduled_, delay);
     }
     counters_.flush_failures.Add();
     base::Trace(options_.trace.get(), "engine", "flush.failed",
@@ -550,7 +551,8 @@ Status EngineImpl::FinishErases() {
     // A flush since then may have ended rows of a file that spans the key, or brought a new erase:
     // another round, as whoever waits for an erase is told that it is done.
     if (pick(*newest)) {
-      return Status::OK();
+      LAMINA_REACHED("engine.erase.another_round");
+      continue;
     }
     VersionEdit edit;
     edit.reason = "erase";
@@ -575,9 +577,18 @@ Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
     for (const auto& [id, schema] : before->catalog.tables) tables.push_back(id);
   }
   for (const catalog::TableId id : tables) {
-    for (const CompactionPlan& plan : PlanFullCompaction(*state()->version, id, options_)) {
-      ARROW_RETURN_NOT_OK(
-          RunCompaction([&](const storage::manifest::Version&) { return plan; }).status());
+    // Current files first: their ended rows make new history files. Each plan is made on the very
+    // version that its job pins, as gc may take whatever an older plan names.
+    for (const storage::FileKind kind :
+         {storage::FileKind::kCurrent, storage::FileKind::kHistory}) {
+      const auto pick = [&](const storage::manifest::Version& version) {
+        std::optional<CompactionPlan> of_kind;
+        for (CompactionPlan& plan : PlanFullCompaction(version, id, options_)) {
+          if (plan.kind == kind) of_kind = std::move(plan);
+        }
+        return of_kind;
+      };
+      ARROW_RETURN_NOT_OK(RunCompaction(pick).status());
     }
   }
   if (!state()->version->erases.empty()) ARROW_RETURN_NOT_OK(FinishErases());

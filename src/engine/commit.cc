@@ -367,7 +367,8 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   if (written == 0) return false;
   // Who repeats an idempotency key of this very group shares the fate of the commit that it names.
   const auto hangs_on_group = [&](const Pending& pending) {
-    return pending.status.ok() && pending.written;
+    return pending.status.ok() &&
+           pending.receipt.commit.value > appended_.load(std::memory_order_relaxed);
   };
   if (stopped_.load(std::memory_order_acquire)) {
     for (Pending* pending : group) {

@@ -339,7 +339,8 @@ Status EngineImpl::EraseKey(catalog::TableId table, const std::string& key) {
     TrimConflictWindow();
   }
   // A flush may fail to delete segments without harm; here they would still hold the key.
-  return Collect(/*dry_run=*/false, /*grace_micros=*/0, /*no_compaction=*/false).status();
+  ARROW_RETURN_NOT_OK(PruneLog(/*dry_run=*/false).status());
+  return Collect(/*dry_run=*/false, /*grace_micros=*/0, /*no_compaction=*/true).status();
 }
 
 // ---- Settings and figures
@@ -508,8 +509,9 @@ Result<std::vector<std::string>> EngineImpl::Check(
   {
     // With the commit lock held nothing is half appended; with the publish lock held no flush moves
     // the floor and deletes what we are about to read.
-    const storage::manifest::WalFloor floor = this->version()->wal_floor;
+    base::MutexLock publish_lock(&publish_mu_);
     base::MutexLock lock(&commit_mu_);
+    const storage::manifest::WalFloor floor = this->version()->wal_floor;
     log.floor = {floor.epoch, floor.segment};
     frames = storage::wal::ListFrames(options_.store, log);
   }

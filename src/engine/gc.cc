@@ -111,7 +111,7 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
       report.kept.push_back(fmt::format("{}: a live snapshot reads it", r.path));
       report.kept_bytes += size_of(r.path);
       report.pinned_bytes += size_of(r.path);
-    } else if (r.retired_at_micros + grace_micros > now) {
+    } else if (grace_micros > 0 && r.retired_at_micros + grace_micros > now) {
       report.kept.push_back(fmt::format("{}: within the grace", r.path));
       report.kept_bytes += size_of(r.path);
     } else {
@@ -130,7 +130,7 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     // A job that is still writing mints its names after it began: those are not orphans yet. Names
     // tell milliseconds only.
     if (*minted >= oldest_job_micros / 1000 * 1000 ||
-        *minted + grace_micros > now) {
+        (grace_micros > 0 && *minted + grace_micros > now)) {
       report.kept.push_back(fmt::format("{}: unreferenced, within the grace", o.path));
       report.kept_bytes += static_cast<uint64_t>(o.size);
       continue;

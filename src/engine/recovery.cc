@@ -300,6 +300,7 @@ Status EngineImpl::Close(bool flush) {
   // Flushes, compactions and collections that other threads began before closing_ was set: a
   // compaction ends at its next batch, the others are waited for. None may publish or delete once
   // the branch is given away, as the next owner has then read the manifest and the log.
+  base::MutexLock compaction_lock(&compaction_mu_);
   Status status;
   if (!options_.read_only) {
     if (stopped_.load(std::memory_order_acquire)) {
@@ -313,6 +314,10 @@ Status EngineImpl::Close(bool flush) {
         base::MutexLock lock(&publish_mu_);
         status = FlushSealed();
       }
+    }
+    {
+      base::MutexLock lock(&publish_mu_);
+      ended_ = true;
     }
     if (wal_ != nullptr) {
       const Status closed = wal_->Close();
