@@ -7,7 +7,7 @@
 // as of the snapshot that gave it. A number that no writer got is an erase's, in their order.
 //
 // A failing seed is printed; LAMINA_SIM_SEED runs that one alone and prints its trace,
-// LAMINA_SIM_FIRST and LAMINA_SIM_SEEDS run others.
+// LAMINA_SIM_FIRST and LAMINA_SIM_SEEDS run others, with LAMINA_SIM_KEEP_GOING=1 past failures.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -754,6 +754,13 @@ Outcome RunHistory(uint64_t seed) {
   return outcome;
 }
 
+// Sanitizers make a run ten times slower, and look for other things.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kSeeds = 20;
+#else
+constexpr uint64_t kSeeds = 200;
+#endif
+
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
@@ -762,7 +769,7 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 TEST(ScheduleTest, SeededHistoriesAnswerAsTheModelWhateverTheScheduler) {
   const uint64_t only = FromEnvironment("LAMINA_SIM_SEED", 0);
   const uint64_t first = only != 0 ? only : FromEnvironment("LAMINA_SIM_FIRST", 1);
-  const uint64_t seeds = only != 0 ? 1 : FromEnvironment("LAMINA_SIM_SEEDS", 200);
+  const uint64_t seeds = only != 0 ? 1 : FromEnvironment("LAMINA_SIM_SEEDS", kSeeds);
   uint64_t commits = 0;
   uint64_t steps = 0;
   uint64_t switches = 0;
@@ -1029,7 +1036,7 @@ TEST(ScheduleTest, AKilledDatabaseReopensWithEveryDurableCommit) {
 
 TEST(ScheduleTest, TheSameSeedGivesTheSameTraceByteForByte) {
   const uint64_t seeds =
-      FromEnvironment("LAMINA_SIM_SEED", 0) != 0 ? 0 : FromEnvironment("LAMINA_SIM_TWICE", 200);
+      FromEnvironment("LAMINA_SIM_SEED", 0) != 0 ? 0 : FromEnvironment("LAMINA_SIM_TWICE", kSeeds);
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
     const Outcome once = RunHistory(seed);
     const Outcome again = RunHistory(seed);
