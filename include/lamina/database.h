@@ -172,6 +172,9 @@ class Database {
                                                          SystemPeriod as_of = {},
                                                          ValidPeriod valid_at = {}) const = 0;
   virtual CommitId newest_commit() const = 0;
+  /// Takes the next commit number (in other databases: the epoch) and a time without writing
+  /// anything: a mark to read at, between what came before and what comes after.
+  virtual Result<CommitResult> AdvanceCommit() = 0;
   virtual Result<SystemTime> TimeOf(CommitId commit) const = 0;
   virtual Result<CommitId> CommitAt(SystemTime time) const = 0;
   /// Newest first; 0 = all that are remembered (the last 256).

@@ -236,6 +236,14 @@ class DatabaseImpl final : public Database {
   }
 
   CommitId newest_commit() const override { return engine_->newest_commit(); }
+  Result<CommitResult> AdvanceCommit() override {
+    engine::WriteBatch nothing;
+    engine::CommitRequest request;
+    request.batch = &nothing;
+    request.mark = true;
+    ARROW_ASSIGN_OR_RAISE(const auto receipt, engine_->Commit(std::move(request)));
+    return ToPublic(receipt);
+  }
   Result<SystemTime> TimeOf(CommitId commit) const override {
     return engine_->reader().TimeOf(*engine_->GetSnapshot(), commit);
   }

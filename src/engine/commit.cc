@@ -420,7 +420,7 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
   } leave{&commits_in_flight_};
   const int64_t begin = clock_->MonotonicNanos();
   ARROW_RETURN_NOT_OK(CheckWritable());
-  if (request.batch == nullptr || request.batch->empty()) {
+  if (request.batch == nullptr || (request.batch->empty() && !request.mark)) {
     return MakeError(ErrorCode::kInvalidArgument, "commit without writes");
   }
   if (wal_ != nullptr && request.batch->bytes() > kPayloadBytesMax) {

@@ -37,7 +37,8 @@ struct ReadSet {
 };
 
 struct CommitRequest {
-  WriteBatch* batch = nullptr;     ///< Not empty. Consumed on success.
+  WriteBatch* batch = nullptr;     ///< Not empty, unless `mark` is set. Consumed on success.
+  bool mark = false;               ///< Commits also without facts: takes a number and a time.
   SnapshotPtr snapshot;            ///< Null: no conflict check (blind autocommit write).
   const ReadSet* reads = nullptr;  ///< Null or empty: writes only are checked (snapshot isolation).
   std::optional<SystemTime>
