@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "base/scope_guard.h"
+#include "storage/object_store/memory_store.h"
 #include "test_database.h"
 
 namespace lamina::behaviour {
@@ -507,6 +508,25 @@ TEST_F(TransactionTest, TheNewestSavepointOfANameCounts) {
   EXPECT_EQ(Read(*t, 1), "10");
 }
 
+TEST_F(TransactionTest, SavepointsNestAndGoWithTheOuterOne) {
+  const auto t = Begin();
+  Must(t->Savepoint("outer"));
+  Set(*t, 1, 11);
+  Must(t->Savepoint("inner"));
+  Set(*t, 1, 12);
+  Must(t->Savepoint("innermost"));
+  Set(*t, 1, 13);
+  Must(t->RollbackTo("inner"));
+  EXPECT_EQ(Read(*t, 1), "11");
+  ExpectError(t->RollbackTo("innermost"), ErrorCode::kNotFound, {"innermost"});
+  Set(*t, 2, 22);
+  Must(t->Release("outer"));  // keeps the writes; the ones inside are released too
+  ExpectError(t->RollbackTo("inner"), ErrorCode::kNotFound, {"inner"});
+  EXPECT_EQ(t->pending_facts(), 2u);
+  Must(t->Commit());
+  EXPECT_EQ(ReadAll(), (Lines{"1|11", "2|22"}));
+}
+
 TEST_F(TransactionTest, SavepointsCoverDocuments) {
   const auto t = Begin();
   Must(t->PutDocument("d", "1"));
@@ -561,6 +581,18 @@ TEST_F(TransactionTest, InsertRefusesAKeyThatIsValidThenAlready) {
               ErrorCode::kAlreadyExists);
   Must(t->Commit());
   EXPECT_EQ(ReadAll(), (Lines{"1|10", "2|20", "3|30"}));
+}
+
+TEST_F(TransactionTest, ARefusedInsertIsAReadOfItsKey) {
+  // Write skew over the answer "it exists": each acts on what the other takes away.
+  const auto t1 = Begin(), t2 = Begin();
+  ExpectError(t1->Insert("t", Numbers({{1, 11}})), ErrorCode::kAlreadyExists);
+  ExpectError(t2->Insert("t", Numbers({{2, 21}})), ErrorCode::kAlreadyExists);
+  Remove(*t1, 2);
+  Remove(*t2, 1);
+  Must(t1->Commit());
+  ExpectError(t2->Commit(), ErrorCode::kConflict);
+  EXPECT_EQ(ReadAll(), (Lines{"1|10"}));
 }
 
 TEST_F(TransactionTest, TwoInsertsOfOneKeyConflict) {
@@ -846,6 +878,30 @@ TEST_F(TransactionTest, TheDurabilityClassIsReported) {
   }
   const auto volatile_db = Must(Database::OpenInMemory(SmallOptions()));
   EXPECT_EQ(Must(volatile_db->PutDocument("d", "x")).ack, AckClass::kMemory);
+}
+
+TEST_F(TransactionTest, PowerLossKeepsWhatWasAcknowledgedAsDurableAndMayLoseTheRest) {
+  for (const SyncPolicy sync : {SyncPolicy::kAlways, SyncPolicy::kOff}) {
+    const auto store = std::make_shared<storage::MemoryStore>();
+    options_.sync = sync;
+    const auto db = Must(Database::Open(store, options_));
+    const AckClass usual = Must(db->PutDocument("first", "1")).ack;
+    TransactionOptions durable;
+    durable.durable = true;
+    const auto t = Must(db->Begin(durable));
+    Must(t->PutDocument("second", "2"));
+    EXPECT_EQ(Must(t->Commit()).ack, AckClass::kDurable);
+    EXPECT_EQ(Must(db->PutDocument("third", "3")).ack, usual);
+    EXPECT_EQ(usual, sync == SyncPolicy::kAlways ? AckClass::kDurable : AckClass::kWritten);
+    // What the disk holds at this moment; the process goes on beside it.
+    const auto after = Must(Database::Open(store->CrashClone(), options_));
+    EXPECT_EQ(Must(after->GetDocument("first")), "1") << "lies before one that was synced";
+    EXPECT_EQ(Must(after->GetDocument("second")), "2");
+    EXPECT_EQ(Must(after->GetDocument("third")).has_value(), usual == AckClass::kDurable);
+    Must(db->Sync());
+    const auto synced = Must(Database::Open(store->CrashClone(), options_));
+    EXPECT_EQ(Must(synced->GetDocument("third")), "3");
+  }
 }
 
 }  // namespace
