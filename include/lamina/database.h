@@ -156,6 +156,7 @@ class Database {
                                                    const ScanOptions& options = {}) const = 0;
 
   // Moments.
+  // Reads through a snapshot of another database, or none, are kInvalidArgument.
   /// The newest state, held fixed. Reads at it: the overloads below.
   virtual SnapshotPtr GetSnapshot() const = 0;
   /// A snapshot whose newest commit is the one given, or the newest at that time.

@@ -1,6 +1,7 @@
 #include "lamina/database.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -61,7 +62,18 @@ class DatabaseImpl final : public Database {
     if (status.ok() || CodeOf(status) != ErrorCode::kAlreadyExists) return status;
     const auto stored = engine_->version()->catalog.Find(name);
     if (stored == nullptr) return status;
-    return catalog::CheckSameDefinition(*stored, *schema, key);
+    ARROW_RETURN_NOT_OK(catalog::CheckSameDefinition(*stored, *schema, key));
+    // How rows are stored may differ; when they are valid may not.
+    const auto period = [](const TableOptions& o) {
+      return fmt::format("[{},{}]", o.period_from_column, o.period_to_column);
+    };
+    if (period(stored->options) != period(options)) {
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format("the valid period differs from the stored one: table={} stored={} given={}",
+                      name, period(stored->options), period(options)));
+    }
+    return Status::OK();
   }
 
   Status DropTable(const std::string& name) override {
@@ -89,7 +101,11 @@ class DatabaseImpl final : public Database {
   Status WidenColumn(const std::string& table, const std::string& column,
                      const std::shared_ptr<arrow::DataType>& type) override {
     if (type == nullptr) return MakeError(ErrorCode::kInvalidArgument, "type is null");
-    return Alter(table, [&](const auto& t) { return catalog::WidenColumn(t, column, type); });
+    return Alter(table, [&](const auto& t) -> Result<catalog::TableSchemaPtr> {
+      ARROW_ASSIGN_OR_RAISE(auto widened, catalog::WidenColumn(t, column, type));
+      ARROW_RETURN_NOT_OK(CheckTimesFit(t, column, *type));
+      return widened;
+    });
   }
 
   Result<TableInfo> GetTable(const std::string& name) const override {
@@ -222,17 +238,20 @@ class DatabaseImpl final : public Database {
 
   Result<std::shared_ptr<ScanReader>> Scan(const SnapshotPtr& snapshot, const std::string& table,
                                            const ScanOptions& options) const override {
-    return ScanIn(ContextOf(snapshot), table, options);
+    ARROW_ASSIGN_OR_RAISE(const auto context, ContextOf(snapshot));
+    return ScanIn(context, table, options);
   }
   Result<std::shared_ptr<arrow::RecordBatch>> Get(
       const SnapshotPtr& snapshot, const std::string& table, const Key& key, SystemPeriod system,
       ValidPeriod valid, const std::optional<std::vector<std::string>>& columns) const override {
-    return GetIn(ContextOf(snapshot), table, key, system, valid, columns);
+    ARROW_ASSIGN_OR_RAISE(const auto context, ContextOf(snapshot));
+    return GetIn(context, table, key, system, valid, columns);
   }
   Result<std::optional<std::string>> GetDocument(const SnapshotPtr& snapshot, std::string_view key,
                                                  SystemPeriod as_of,
                                                  ValidPeriod valid_at) const override {
-    return GetDocumentIn(ContextOf(snapshot), key, as_of, valid_at);
+    ARROW_ASSIGN_OR_RAISE(const auto context, ContextOf(snapshot));
+    return GetDocumentIn(context, key, as_of, valid_at);
   }
 
   CommitId newest_commit() const override { return engine_->newest_commit(); }
@@ -372,6 +391,52 @@ class DatabaseImpl final : public Database {
     return engine_->AlterTable(table->id, change);
   }
 
+  /// A finer unit of time reaches less far: every value of every version must be within reach, or
+  /// rows could not be read any more. Called with commits held up and nothing of the table in
+  /// memory.
+  Status CheckTimesFit(const catalog::TableSchema& table, const std::string& column,
+                       const arrow::DataType& to) const {
+    const auto& from = table.FindColumn(column)->type;
+    if (to.id() != arrow::Type::TIMESTAMP) return Status::OK();
+    const auto ticks = [](const arrow::DataType& type) {
+      int64_t per_second = 1;
+      for (int u = 0; u < static_cast<int>(static_cast<const arrow::TimestampType&>(type).unit());
+           ++u)
+        per_second *= 1000;
+      return per_second;
+    };
+    const bool days = from->id() == arrow::Type::DATE32;
+    const int64_t factor = days ? 86'400 * ticks(to) : ticks(to) / ticks(*from);
+    const int64_t least = std::numeric_limits<int64_t>::min() / factor;
+    const int64_t most = std::numeric_limits<int64_t>::max() / factor;
+    if (days && most > std::numeric_limits<int32_t>::max()) return Status::OK();
+    const auto scalar = [&](int64_t v) -> ScalarPtr {
+      if (days) return std::make_shared<arrow::Date32Scalar>(static_cast<int32_t>(v));
+      return std::make_shared<arrow::TimestampScalar>(v, from);
+    };
+    engine::ScanSpec spec;
+    spec.table = std::make_shared<const catalog::TableSchema>(table);
+    spec.columns = {column};
+    spec.window = {{SystemTime::Min(), SystemTime::Max()}, {ValidTime::Min(), ValidTime::Max()}};
+    spec.limit = 1;
+    spec.ordered = false;
+    ARROW_ASSIGN_OR_RAISE(
+        spec.predicate,
+        catalog::Predicate::Bind(Or({Lt(column, scalar(least)), Gt(column, scalar(most))}), table));
+    ARROW_ASSIGN_OR_RAISE(const auto stream,
+                          engine_->reader().Scan(engine_->GetSnapshot(), std::move(spec), nullptr));
+    ARROW_ASSIGN_OR_RAISE(const auto found, stream->Next());
+    if (found == nullptr) return Status::OK();
+    ARROW_ASSIGN_OR_RAISE(const auto value, found->column(0)->GetScalar(0));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("a stored value, perhaps of the past, does not fit the wider type: table={} "
+                    "column={} from={} "
+                    "to={} value={}",
+                    table.name, column, from->ToString(), to.ToString(), value->ToString()),
+        "choose a coarser unit");
+  }
+
   static TableInfo Describe(const storage::manifest::Version& version,
                             const catalog::TableSchema& table) {
     TableInfo out;
@@ -425,8 +490,12 @@ class DatabaseImpl final : public Database {
     context.snapshot_nanos = base::SystemClock()->MonotonicNanos() - start;
     return context;
   }
-  ReadContext ContextOf(const SnapshotPtr& snapshot) const {
+  Result<ReadContext> ContextOf(const SnapshotPtr& snapshot) const {
+    if (snapshot == nullptr) return MakeError(ErrorCode::kInvalidArgument, "snapshot is null");
     const auto& impl = static_cast<const SnapshotImpl&>(*snapshot);
+    if (impl.base()->state().version->database_id != engine_->version()->database_id) {
+      return MakeError(ErrorCode::kInvalidArgument, "snapshot belongs to another database");
+    }
     ReadContext context;
     context.engine = engine_.get();
     context.snapshot = impl.base();

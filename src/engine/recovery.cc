@@ -81,7 +81,13 @@ Status EngineImpl::OpenManifest() {
     }
   }
   if (!options_.read_only) {
-    ARROW_ASSIGN_OR_RAISE(lock_, store->Lock(LockPath(options_.branch)));
+    auto lock = store->Lock(LockPath(options_.branch));
+    if (!lock.ok() && CodeOf(lock.status()) == ErrorCode::kPermissionDenied) {
+      return MakeError(ErrorCode::kPermissionDenied,
+                       fmt::format("{} store={}", MessageOf(lock.status()), store->ToString()),
+                       "let this user write there, or open it read-only");
+    }
+    ARROW_ASSIGN_OR_RAISE(lock_, std::move(lock));
     // Another process may have created it before we had the lock.
     ARROW_ASSIGN_OR_RAISE(exists, ManifestStore::Exists(store, options_.branch));
   }
