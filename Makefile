@@ -76,6 +76,8 @@ test-checks: setup ## Only the checks of the tree: layers, house rules, and thes
 	@$(PYTHON) tools/check_layers.py
 	@$(PYTHON) tools/tidy.py --self-test
 	@$(PYTHON) tools/tidy.py
+	@$(PYTHON) tools/check_checklist.py --self-test
+	@$(PYTHON) tools/check_checklist.py
 
 .PHONY: test-unit
 test-unit: setup ## Only the unit tests, under AddressSanitizer and UndefinedBehaviorSanitizer
