@@ -136,9 +136,10 @@ Result<std::shared_ptr<arrow::Array>> CastColumn(const std::shared_ptr<arrow::Ar
                                                  const std::shared_ptr<arrow::DataType>& to);
 
 /// OK when `batch` has exactly the user's columns (ToArrow: names, types, order), no null in a
-/// non-nullable column or nested field, and no value that Parquet or its readers would refuse (text
-/// that is not UTF-8, a decimal of too many digits). kInvalidArgument names the first difference
-/// (column, expected, actual; or column and row of a null).
+/// non-nullable column or nested field, columns as long as the batch, and arrays that are valid in
+/// full (text that is UTF-8, decimals of no more digits than theirs, times within the day, offsets
+/// in order): so that Parquet's readers take them and the log can be replayed. kInvalidArgument
+/// names the first difference (column, expected, actual; or column and row of a null).
 Status CheckBatch(const TableSchema& table, const arrow::RecordBatch& batch);
 
 /// OK when a reopened definition equals the stored one (columns, types, nullability, key);
