@@ -294,6 +294,8 @@ TEST_F(ValueTest, SharedAndUnsortedBuffersAreStoredAsTheirRows) {
 }
 
 TEST_F(ValueTest, APutKeepsTheCallersColumnsWithoutCopyingThem) {
+  options_.rows_per_page = options_.rows_per_row_group = 10'000;
+  Reopen();
   CreateNumbers();
   const int64_t before = arrow::default_memory_pool()->bytes_allocated();
   {
