@@ -17,6 +17,7 @@
 
 namespace lamina::engine {
 
+using storage::manifest::Version;
 using storage::manifest::VersionEdit;
 using storage::manifest::VersionPtr;
 
@@ -42,6 +43,23 @@ int32_t MostLevel0Files(const storage::manifest::Version& version) {
 // collection finds.
 void DeleteWritten(ObjectStore* store, const std::vector<std::string>& written) {
   for (const std::string& path : written) (void)store->Delete(path);
+}
+
+// The plan on the files as `version` knows them: a job may read only what its base version keeps
+// from being collected, so no deletion vector that was replaced meanwhile and no file that is gone.
+std::optional<CompactionPlan> FitPlan(CompactionPlan plan, const Version& version) {
+  if (version.catalog.Find(plan.table) == nullptr) return std::nullopt;
+  const auto& files = version.FilesOf(plan.table);
+  std::vector<storage::DataFilePtr> inputs;
+  for (const storage::DataFilePtr& planned : plan.inputs) {
+    const auto now = std::find_if(files.begin(), files.end(), [&](const storage::DataFilePtr& f) {
+      return f->id == planned->id;
+    });
+    if (now != files.end()) inputs.push_back(*now);
+  }
+  if (inputs.empty()) return std::nullopt;
+  plan.inputs = std::move(inputs);
+  return plan;
 }
 
 // A fenced or unsettled publish must not be followed by anything.
@@ -494,11 +512,10 @@ Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
     for (const auto& [id, schema] : before->catalog.tables) tables.push_back(id);
   }
   for (const catalog::TableId id : tables) {
-    // All plans of a table are made on one version and have no file in common. One that no longer
-    // fits is conflict and no loss.
+    // All plans of a table are made on one version and have no file in common.
     for (const CompactionPlan& plan : PlanFullCompaction(*state()->version, id, options_)) {
       ARROW_RETURN_NOT_OK(
-          RunCompaction([&](const storage::manifest::Version&) { return plan; }).status());
+          RunCompaction([&](const Version& version) { return FitPlan(plan, version); }).status());
     }
   }
   if (!state()->version->erases.empty()) ARROW_RETURN_NOT_OK(FinishErases());

@@ -465,15 +465,22 @@ Result<std::vector<std::string>> EngineImpl::Check(
   storage::wal::ReplayOptions log;
   log.branch = options_.branch;
   log.database_id = version.database_id;
-  // A flush may have pruned what the snapshot's version still names.
-  const storage::manifest::WalFloor floor = this->version()->wal_floor;
-  log.floor = {floor.epoch, floor.segment};
   log.read_only = true;
-  // With the commit lock held nothing is half appended.
   Result<std::vector<storage::wal::FrameInfo>> frames = std::vector<storage::wal::FrameInfo>();
   {
+    // With the commit lock held nothing is half appended or sealed. A flush of what is sealed
+    // already may still move the floor and prune segments that we are about to read: then the floor
+    // that is found afterwards is another one, and the log is read again from there.
     base::MutexLock lock(&commit_mu_);
-    frames = storage::wal::ListFrames(options_.store, log);
+    storage::manifest::WalFloor floor = this->version()->wal_floor;
+    for (;;) {
+      log.floor = {floor.epoch, floor.segment};
+      frames = storage::wal::ListFrames(options_.store, log);
+      const storage::manifest::WalFloor now = this->version()->wal_floor;
+      if (now == floor) break;
+      LAMINA_REACHED("engine.check.log_pruned");
+      floor = now;
+    }
   }
   if (!frames.ok()) {
     findings.push_back(fmt::format("log: {}", frames.status().message()));

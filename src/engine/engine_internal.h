@@ -159,6 +159,8 @@ class EngineImpl final : public Engine {
 
   // --- recovery.cc ---
   Status OpenManifest();
+  Status LoadAndReplay();
+  void StartFrom(const storage::manifest::VersionPtr& version);
   Status ReplayLog();
   Status ApplyReplayed(const storage::wal::Frame& frame);
   void StopBackground();

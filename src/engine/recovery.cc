@@ -187,17 +187,21 @@ Status EngineImpl::ReplayLog() {
   return Status::OK();
 }
 
-Status EngineImpl::Recover() {
-  const int64_t begin = clock_->MonotonicNanos();
-  ARROW_RETURN_NOT_OK(OpenManifest());
-  storage::manifest::VersionPtr version = manifest_->current();
+Status EngineImpl::LoadAndReplay() {
+  for (;;) {
+    const storage::manifest::VersionPtr version = manifest_->current();
+    StartFrom(version);
+    const Status replayed = ReplayLog();
+    // Without the lock the owner may flush and prune beside us: then the log that we found damaged
+    // is not the one that the newest version asks for.
+    if (replayed.ok() || !options_.read_only) return replayed;
+    ARROW_ASSIGN_OR_RAISE(const storage::manifest::VersionPtr newest, manifest_->Refresh());
+    if (newest->wal_floor == version->wal_floor) return replayed;
+    LAMINA_REACHED("engine.open.log_pruned");
+  }
+}
 
-  storage::sst::CacheOptions caches;
-  caches.page_cache_bytes = static_cast<size_t>(options_.page_cache_bytes);
-  caches.footer_cache_bytes = static_cast<size_t>(options_.footer_cache_bytes);
-  caches.deletion_cache_bytes = static_cast<size_t>(options_.deletion_cache_bytes);
-  files_ = storage::sst::FileCache::Make(options_.store, caches);
-  reader_ = std::make_unique<Reader>(files_.get());
+void EngineImpl::StartFrom(const storage::manifest::VersionPtr& version) {
   // Names are minted in publish order, over restarts and whatever the clock says.
   for (const auto& [table, files] : version->files) {
     for (const storage::DataFilePtr& file : files) {
@@ -218,10 +222,24 @@ Status EngineImpl::Recover() {
     first->active = active_;
     state_ = std::move(first);
     base::MutexLock row_ids_lock(&row_ids_mu_);
+    next_row_id_.clear();
     for (const auto& [table, next] : version->next_row_id)
       next_row_id_[table] = std::max<int64_t>(next, 1);
   }
-  ARROW_RETURN_NOT_OK(ReplayLog());
+  recovery_.replayed_commits = 0;
+  recovery_.skipped_commits = 0;
+}
+
+Status EngineImpl::Recover() {
+  const int64_t begin = clock_->MonotonicNanos();
+  ARROW_RETURN_NOT_OK(OpenManifest());
+  storage::sst::CacheOptions caches;
+  caches.page_cache_bytes = static_cast<size_t>(options_.page_cache_bytes);
+  caches.footer_cache_bytes = static_cast<size_t>(options_.footer_cache_bytes);
+  caches.deletion_cache_bytes = static_cast<size_t>(options_.deletion_cache_bytes);
+  files_ = storage::sst::FileCache::Make(options_.store, caches);
+  reader_ = std::make_unique<Reader>(files_.get());
+  ARROW_RETURN_NOT_OK(LoadAndReplay());
   {
     base::MutexLock commit_lock(&commit_mu_);
     visible_.store(newest_.value, std::memory_order_release);
@@ -234,7 +252,7 @@ Status EngineImpl::Recover() {
   }
   if (!options_.read_only) {
     LAMINA_FAULT_POINT("engine.open.before_claim");
-    ARROW_ASSIGN_OR_RAISE(version, manifest_->ClaimOwnership());
+    ARROW_ASSIGN_OR_RAISE(const storage::manifest::VersionPtr version, manifest_->ClaimOwnership());
     epoch_ = version->owner_epoch;
     LAMINA_FAULT_POINT("engine.open.after_claim");
     if (options_.wal) {
