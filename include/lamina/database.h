@@ -158,7 +158,8 @@ class Database {
   // Moments.
   /// The newest state, held fixed. Reads at it: the overloads below.
   virtual SnapshotPtr GetSnapshot() const = 0;
-  /// A snapshot whose newest commit is the one given, or the newest at that time.
+  /// A snapshot whose newest commit is the one given, or the newest at that time. It shows what one
+  /// taken then would show: rows that ended later are open in it.
   virtual Result<SnapshotPtr> SnapshotAt(SystemPeriod moment) const = 0;
   virtual Result<std::shared_ptr<ScanReader>> Scan(const SnapshotPtr& snapshot,
                                                    const std::string& table,

@@ -42,6 +42,10 @@ struct ReadContext {
   int64_t snapshot_nanos = 0;
 };
 
+/// The newest moment that the read may know of: of a snapshot at an earlier commit than its base's,
+/// that commit's; Max otherwise.
+SystemTime KnownUntil(const ReadContext& context);
+
 /// The table as of the snapshot; kNotFound with the names that are near.
 Result<catalog::TableSchemaPtr> FindTable(const engine::Snapshot& snapshot,
                                           const std::string& name);

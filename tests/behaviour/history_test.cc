@@ -118,6 +118,18 @@ TEST_F(SystemRangeTest, ASnapshotOfThePastDoesNotKnowLaterEnds) {
     options.system = SystemPeriod::All();
     options.valid = ValidPeriod::All();
     EXPECT_EQ(ScanText(*db_, at_a, "t", options), (Lines{"1|1"}));
+    // The row ended with b, which the snapshot does not see: there it is open, for filters too.
+    options.columns = kBounds;
+    const Lines open = {fmt::format("1|1|-|+|{}|+", Since(a_))};
+    EXPECT_EQ(ScanText(*db_, at_a, "t", options), open);
+    EXPECT_EQ(Text(Must(db_->Get(at_a, "t", IdKey(1), options.system, options.valid, kBounds))),
+              open);
+    options.filter = Gt("_system_to", Lit(b_.system_time.micros));
+    EXPECT_EQ(ScanText(*db_, at_a, "t", options), open);
+    options.filter = Le("_system_to", Lit(b_.system_time.micros));
+    EXPECT_EQ(ScanText(*db_, at_a, "t", options), Lines());
+    options.filter = nullptr;
+    options.columns = {};
     options.system = SystemPeriod::AsOf(b_.commit);
     ExpectError(db_->Scan(at_a, "t", options), ErrorCode::kInvalidArgument,
                 {"not part of this snapshot"});
