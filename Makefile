@@ -116,8 +116,9 @@ fuzz: setup ## Run each fuzz target for SECONDS=60; finds and new inputs stay in
 	@# The options are those of the tests (CMakeLists.txt says why).
 	@shopt -s nullglob; ran=0; export ARROW_DEFAULT_MEMORY_POOL=system UBSAN_OPTIONS=print_stacktrace=1; \
 	export LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0; \
+	$(PYTHON) tools/fuzz_seeds.py $(BUILD)/fuzz/seeds; \
 	for target in $(BUILD)/fuzz/fuzz/*_fuzz; do \
-	  name="$$(basename "$$target")"; found="$(BUILD)/fuzz/corpus/$$name"; seeds="tests/fuzz/corpus/$$name"; \
+	  name="$$(basename "$$target")"; found="$(BUILD)/fuzz/corpus/$$name"; seeds="$(BUILD)/fuzz/seeds/$$name"; \
 	  mkdir -p "$$found"; echo "fuzz: $$name, $(SECONDS) s"; \
 	  "$$target" -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
 	    -artifact_prefix="$(BUILD)/fuzz/$$name-" "$$found" $$([[ ! -d "$$seeds" ]] || echo "$$seeds"); \
