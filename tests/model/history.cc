@@ -112,8 +112,11 @@ std::shared_ptr<ObjectStore> WithJitter(std::shared_ptr<ObjectStore> base, uint6
 }  // namespace
 
 History::History(uint64_t seed, bool jitter)
-    : random_(seed), writer_{random_.Fork(), "v"}, store_(MakeMemoryStore()) {
-  if (random_.OneIn(8) || jitter) store_ = WithJitter(store_, seed);
+    : random_(seed),
+      writer_{random_.Fork(), "v"},
+      seed_(seed),
+      jitter_(random_.OneIn(8) || jitter),
+      memory_(std::make_shared<storage::MemoryStore>()) {
   generations_.emplace_back();
   shape_.schema = SchemaOf(shape_);
 }
@@ -159,13 +162,18 @@ Status History::Open() {
   options.last_codec = static_cast<Codec>(random_.Uniform(3));
   options.bloom_bits_per_key = random_.OneIn(4) ? 0 : 10;
   options_ = options;
+  store_ = memory_;
+  if (jitter_) store_ = WithJitter(memory_, seed_);
   return Database::Open(store_, options).Value(&db_);
 }
 
 Status History::Reopen() {
   Log("reopen");
   // Without a log, what was not flushed would rightly be gone.
-  if (!options_.wal) ARROW_RETURN_NOT_OK(db_->Flush());
+  if (!options_.wal) {
+    ARROW_RETURN_NOT_OK(db_->Flush());
+    NoteDurable();
+  }
   ARROW_RETURN_NOT_OK(CheckBackground());
   held_.reset();
   ARROW_RETURN_NOT_OK(db_->Close());
@@ -178,11 +186,40 @@ Status History::Reopen() {
   return Status::OK();
 }
 
+/// The machine stops: of the log only what was synced is left, and a part of what came after.
+/// Nothing acknowledged as durable may be lost, and of the rest the newest commits only.
+Status History::Crash() {
+  ARROW_RETURN_NOT_OK(CheckBackground());
+  const std::shared_ptr<storage::MemoryStore> left = memory_->CrashClone(&random_);
+  held_.reset();
+  db_.reset();
+  memory_ = left;
+  ARROW_RETURN_NOT_OK(Open());
+  const CommitId newest = db_->newest_commit();
+  Log(fmt::format("crash, commit {} is the newest then", newest.value));
+  if (newest < durable_ || newest > model_.newest_commit()) {
+    return Status::Invalid("after a crash: newest commit ", newest.value, ", durable were ",
+                           durable_.value, " of ", model_.newest_commit().value);
+  }
+  const SystemTime floor = model_.HistoryFloor(kTable);
+  std::vector<Done> done = std::move(done_);
+  done.resize(static_cast<size_t>(newest.value));
+  model_ = testing::ReferenceModel();
+  done_.clear();
+  times_.clear();
+  for (Done& d : done) Apply(std::move(d));
+  if (floor != SystemTime::Min()) model_.SetHistoryFloor(kTable, floor);
+  NoteDurable();
+  return Status::OK();
+}
+
 Status History::Step() {
   switch (random_.Uniform(24)) {
     case 0:
       Log("flush");
-      return db_->Flush();
+      ARROW_RETURN_NOT_OK(db_->Flush());
+      NoteDurable();
+      return Status::OK();
     case 1:
       return CompactStep();
     case 2:
@@ -209,6 +246,8 @@ Status History::Step() {
       return CompareSnapshotAt();
     case 13:
       return CompareWindow();
+    case 14:
+      return Crash();
     default:
       return CommitStep();
   }
@@ -217,6 +256,7 @@ Status History::Step() {
 Status History::CommitStep() {
   TransactionOptions options;
   options.isolation = random_.OneIn(4) ? Isolation::kSnapshot : Isolation::kSerializable;
+  options.durable = random_.OneIn(8);
   ARROW_ASSIGN_OR_RAISE(auto transaction, db_->Begin(options));
   std::vector<ModelWrite> writes;
   const uint64_t n = 1 + random_.Uniform(4);
@@ -241,6 +281,9 @@ Status History::CommitStep() {
   }
   ARROW_ASSIGN_OR_RAISE(const auto result, transaction->Commit());
   Apply({result, std::move(writes)});
+  const bool syncs = options_.wal && (options.durable || options_.sync == SyncPolicy::kAlways);
+  if (syncs != (result.ack == AckClass::kDurable))
+    return Status::Invalid("acknowledged as ", AckClassName(result.ack));
   return Status::OK();
 }
 
@@ -422,7 +465,7 @@ Status History::StormStep() {
   std::sort(all.begin(), all.end(),
             [](const Done& a, const Done& b) { return a.result.commit < b.result.commit; });
   Log("storm:");
-  for (const Done& d : all) Apply(d);
+  for (Done& d : all) Apply(std::move(d));
   for (const Status& f : failed) ARROW_RETURN_NOT_OK(f);
   return status;
 }
@@ -533,6 +576,7 @@ Status History::CheckpointStep() {
   if (made->commit != model_.newest_commit())
     return Status::Invalid("checkpoint at commit ", made->commit.value);
   checkpoints_[name] = made->commit;
+  NoteDurable();
   return Status::OK();
 }
 
@@ -545,13 +589,14 @@ Status History::EraseStep() {
                                           : db_->EraseKey(kTable, {Lit(id)}));
   // An erase is a commit of its own.
   ARROW_ASSIGN_OR_RAISE(const auto time, db_->TimeOf(db_->newest_commit()));
-  model_.Apply(db_->newest_commit(), time, {{table, KeyOf(table, id), FactKind::kErase, {}, ""}});
-  times_.push_back(time);
+  Apply({{db_->newest_commit(), time, AckClass::kDurable},
+         {{table, KeyOf(table, id), FactKind::kErase, {}, ""}}});
   return Status::OK();
 }
 
 Status History::TrimStep() {
   ARROW_RETURN_NOT_OK(db_->Flush());
+  NoteDurable();
   if (times_.size() < 2) return Status::OK();
   const SystemTime floor = times_[random_.Uniform(times_.size())];
   if (floor < model_.HistoryFloor(kTable)) return Status::OK();
@@ -685,10 +730,12 @@ std::shared_ptr<arrow::RecordBatch> History::MakeRows(const Rows& rows) const {
   return arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()), std::move(columns));
 }
 
-void History::Apply(const Done& done) {
+void History::Apply(Done done) {
   model_.Apply(done.result.commit, done.result.system_time, done.writes);
   times_.push_back(done.result.system_time);
+  if (done.result.ack == AckClass::kDurable) NoteDurable();
   Log(fmt::format("commit {}:{}", done.result.commit.value, ToText(done.writes)));
+  done_.push_back(std::move(done));
 }
 
 // ---- Reading

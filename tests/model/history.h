@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "lamina/database.h"
+#include "storage/object_store/memory_store.h"
 #include "testing/reference_model.h"
 
 namespace lamina::model {
@@ -73,6 +74,7 @@ class History {
   // Steps.
   Status Open();
   Status Reopen();
+  Status Crash();
   Status Step();
   Status CommitStep();
   Status InsertStep();
@@ -92,7 +94,9 @@ class History {
   Status WriteSomething(Writer* writer, Transaction* transaction,
                         std::vector<testing::ModelWrite>* writes) const;
   std::shared_ptr<arrow::RecordBatch> MakeRows(const Rows& rows) const;
-  void Apply(const Done& done);
+  void Apply(Done done);
+  /// Everything committed so far is synced or in files.
+  void NoteDurable() { durable_ = model_.newest_commit(); }
 
   // Reading.
   Result<std::string> RowText(const Shape& shape, const arrow::RecordBatch& batch, int64_t row,
@@ -123,11 +127,16 @@ class History {
 
   base::Random random_;
   Writer writer_;
-  std::shared_ptr<ObjectStore> store_;
+  const uint64_t seed_;
+  const bool jitter_;
+  std::shared_ptr<storage::MemoryStore> memory_;
+  std::shared_ptr<ObjectStore> store_;  // the same, perhaps with latencies
   std::unique_ptr<Database> db_;
   DatabaseOptions options_;
   testing::ReferenceModel model_;
+  std::vector<Done> done_;         // commit i + 1
   std::vector<SystemTime> times_;  // of commit i + 1
+  CommitId durable_;               // a crash may lose what came after
   Shape shape_;
   std::vector<std::set<int64_t>> generations_;  // ids of the extras that rows of each have
   std::map<std::string, CommitId> checkpoints_;

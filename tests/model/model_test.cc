@@ -3,9 +3,10 @@
 //
 // A history mixes puts, deletes, partial overlaps, documents, inserts, transactions with savepoints
 // and aborts, transactions that race for keys and ranges, threads that write while others flush and
-// compact, schema changes, checkpoints, flushes, compactions, garbage collection, erases, trims and
-// reopens over small files (a few rows a page) with random codecs, caches and thread counts, so
-// that every boundary is met. After some steps and at the end:
+// compact, schema changes, checkpoints, flushes, compactions, garbage collection, erases, trims,
+// reopens, and crashes that lose what was not synced, over small files (a few rows a page) with
+// random codecs, caches and thread counts, so that every boundary is met. After some steps and at
+// the end:
 //   * all versions, joined where they touch = the model's exact rectangles; read off at every cell
 //     of the plane = the model there;
 //   * at the end a scan of every cell, before it of some = the model (point reads too, sampled);
