@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "catalog/compute.h"
 #include "catalog/encoding_internal.h"
 #include "catalog/schema_internal.h"
 
@@ -715,7 +716,7 @@ Predicate::~Predicate() = default;
 
 Result<std::shared_ptr<const Predicate>> Predicate::Bind(const ExprPtr& expr,
                                                          const TableSchema& table) {
-  internal::InitializeCompute();
+  InitializeCompute();
   std::shared_ptr<Predicate> predicate(new Predicate());
   ARROW_ASSIGN_OR_RAISE(Node root, PredicateTree::Bind(expr, table, 0, &predicate->columns_));
   predicate->root_ = std::make_unique<Node>(std::move(root));

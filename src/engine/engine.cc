@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/trace.h"
+#include "catalog/compute.h"
 #include "catalog/key_codec.h"
 #include "catalog/system_tables.h"
 #include "engine/engine_internal.h"
@@ -21,6 +22,7 @@ using storage::manifest::VersionPtr;
 
 Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options) {
   ARROW_RETURN_NOT_OK(options.Validate());
+  catalog::InitializeCompute();  // before any thread of ours looks a function up
   auto engine = std::make_unique<EngineImpl>(std::move(options));
   ARROW_RETURN_NOT_OK(engine->Recover());
   return std::unique_ptr<Engine>(std::move(engine));

@@ -1,11 +1,15 @@
 // Two things at the same moment, at a moment that the test chooses: the store lets another thread
 // work to its end just before one of its calls.
 #include <atomic>
+#include <cstdlib>
 #include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include <arrow/compute/initialize.h>
+#include <arrow/compute/registry.h>
+#include <arrow/compute/type_fwd.h>
 #include <gtest/gtest.h>
 
 #include "base/executor.h"
@@ -122,6 +126,21 @@ TEST(EngineRaceTest, ReadOnlyOpenSeesAllWhileTheOwnerFlushesAndPrunesTheLogItRea
   EXPECT_EQ(Get(*reader, "b"), "2");
   EXPECT_EQ(testing_engine::People(*reader, people).size(), 2u);
   EXPECT_EQ(reader->recovery().replayed_commits, 1u);
+}
+
+// Arrow's registry of functions may not be read while functions are added to it: a predicate that
+// added them on first use made flushes and compactions of other threads fail ("No function
+// registered with name: array_take"), perhaps once in a process's life.
+TEST(EngineRaceDeathTest, OpenAddsAllOfArrowsFunctionsBeforeThereAreThreads) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process in which nobody added them before
+  const auto open_then_initialize = [] {
+    const auto engine = MustOpen(TestOptions(MakeMemoryStore()));
+    const int known = arrow::compute::GetFunctionRegistry()->num_functions();
+    const bool added = arrow::compute::Initialize().ok();
+    const bool all = known == arrow::compute::GetFunctionRegistry()->num_functions();
+    std::_Exit(added && all ? 0 : 1);
+  };
+  EXPECT_EXIT(open_then_initialize(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
