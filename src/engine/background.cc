@@ -52,8 +52,7 @@ bool EndsWriting(const Status& status) {
 
 }  // namespace
 
-// ---- Tasks
-// ---------------------------------------------------------------------------------------------------------
+// ---- Tasks ----
 
 void EngineImpl::Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled,
                           int64_t delay_micros) {
@@ -172,8 +171,7 @@ JobContext EngineImpl::MakeJobContext(bool cancellable) {
   return context;
 }
 
-// ---- Publishing
-// ----------------------------------------------------------------------------------------------------
+// ---- Publishing ----
 
 Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flushed_memtables) {
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
@@ -221,8 +219,7 @@ void EngineImpl::TrimConflictWindow() {
   }
 }
 
-// ---- Seal and flush
-// ------------------------------------------------------------------------------------------------
+// ---- Seal and flush ----
 
 bool EngineImpl::ShouldSeal() const {
   if (active_->first_commit().value == 0) return false;
@@ -385,8 +382,7 @@ Result<std::vector<std::string>> EngineImpl::PruneLog(bool dry_run) {
   return paths;
 }
 
-// ---- Compaction
-// ----------------------------------------------------------------------------------------------------
+// ---- Compaction ----
 
 Result<bool> EngineImpl::RunCompaction(
     const std::function<std::optional<CompactionPlan>(const storage::manifest::Version&)>& pick) {
@@ -534,8 +530,7 @@ Status EngineImpl::WaitForBackground() {
   return Status::OK();
 }
 
-// ---- Garbage
-// -------------------------------------------------------------------------------------------------------
+// ---- Garbage ----
 
 Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t> grace_micros) {
   if (!dry_run) ARROW_RETURN_NOT_OK(CheckWritable());

@@ -1,16 +1,16 @@
 // The write path of one commit:
 //
 //   1. outside all locks: hold back if flush or compaction lags; look the idempotency key up; check
-//   conflicts as far as
-//      commits are published (only what comes after is checked again under the lock);
+//      conflicts as far as commits are published (only what comes after is checked again under the
+//      lock);
 //   2. queue: whoever comes to the front leads a group of what is queued by then;
 //   3. under the commit lock, for each of the group: check, number, time, insert into the memtable;
-//   then one append for all;
+//      then one append for all;
 //   4. the next group may lead from here on. The policy decides what publishing and acknowledging
-//   wait for:
+//      wait for:
 //        kAlways          sync, publish, acknowledge: nobody reads what could be lost;
 //        kInterval, kOff  publish at once, acknowledge; a request with sync = kAlways waits for a
-//        sync before its answer.
+//                         sync before its answer.
 //      Syncs are not run by the group but by whoever comes first: it covers all that was appended
 //      before it began.
 //
@@ -159,8 +159,7 @@ Status EngineImpl::CheckSchemas(const WriteBatch& batch) const {
   return status;
 }
 
-// ---- Idempotency keys
-// ----------------------------------------------------------------------------------------------
+// ---- Idempotency keys ----
 
 std::optional<CommitReceipt> EngineImpl::FindIdempotentInMemory(
     const std::string& key, const ConflictWindow& window) const {
@@ -197,8 +196,7 @@ Result<std::optional<CommitReceipt>> EngineImpl::FindIdempotent(const std::strin
   return std::optional<CommitReceipt>(receipt);
 }
 
-// ---- Backpressure
-// --------------------------------------------------------------------------------------------------
+// ---- Backpressure ----
 
 bool EngineImpl::TooManySealed() const {
   // Without auto_flush the user decides when memory is emptied.
@@ -273,8 +271,7 @@ Status EngineImpl::HoldBack() {
   return Status::OK();
 }
 
-// ---- The commit itself
-// ---------------------------------------------------------------------------------------------
+// ---- The commit itself ----
 
 Status EngineImpl::Prepare(Pending* pending) {
   CommitRequest& request = *pending->request;

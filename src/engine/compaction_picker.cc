@@ -5,7 +5,7 @@
 //   1. erases: files that may still hold an erased key's bytes;
 //   2. level 0: enough files -> merge them with what they overlap in level 1;
 //   3. ended rows: a current file with too many -> rewrite it in place, the ended rows go to
-//   history;
+//      history;
 //   4. size: a level over its limit -> one file and what it overlaps go one level down;
 //   5. history: enough files whose rows ended in the same stretch of time -> one.
 #include <algorithm>

@@ -26,8 +26,7 @@ Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options) {
   return std::unique_ptr<Engine>(std::move(engine));
 }
 
-// ---- Reading
-// -------------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 ReadStatePtr EngineImpl::state() const {
   base::MutexLock lock(&state_mu_);
@@ -54,11 +53,11 @@ SnapshotPtr EngineImpl::GetSnapshot(std::optional<int64_t> now_micros) const {
   const int64_t now = now_micros ? *now_micros : clock_->NowMicros();
   // State and commit are read under the lock that installs states, in this order of events:
   //   - a commit lies in a memtable of the state that was installed when it was appended, and is
-  //   published after; a commit of a
-  //     later memtable cannot be published before that memtable's state is installed, which waits
-  //     for us. So every commit we may read from visible_ has its facts in `state_` (N4);
+  //     published after; a commit of a later memtable cannot be published before that memtable's
+  //     state is installed, which waits for us. So every commit we may read from visible_ has its
+  //     facts in `state_` (N4);
   //   - a flush installs a version with flushed_commit = c only after c was published, so visible_
-  //   >= flushed_commit (N3).
+  //     >= flushed_commit (N3).
   // Without the lock a seal and a commit could fall between the two reads, and the snapshot would
   // miss the new memtable. Registering inside it lets gc know that every older snapshot is on the
   // list.
@@ -95,8 +94,7 @@ Result<int64_t> EngineImpl::ReserveRowIds(catalog::TableId table, int64_t count)
   return first;
 }
 
-// ---- Stopping
-// ------------------------------------------------------------------------------------------------------
+// ---- Stopping ----
 
 Status EngineImpl::CheckWritable() const {
   if (options_.read_only) {
@@ -141,8 +139,7 @@ void EngineImpl::NotifyBackground() {
   progress_.SignalAll();
 }
 
-// ---- Tables
-// --------------------------------------------------------------------------------------------------------
+// ---- Tables ----
 
 bool EngineImpl::HasFacts(catalog::TableId table) const {
   const ReadStatePtr now = state();
@@ -250,8 +247,7 @@ Status EngineImpl::DropTable(catalog::TableId table) {
   });
 }
 
-// ---- Checkpoints, retention, erasure
-// -------------------------------------------------------------------------------
+// ---- Checkpoints, retention, erasure ----
 
 Result<storage::manifest::Checkpoint> EngineImpl::CreateCheckpoint(const std::string& name) {
   if (name.empty()) return MakeError(ErrorCode::kInvalidArgument, "checkpoint needs a name");
@@ -338,8 +334,7 @@ Status EngineImpl::EraseKey(catalog::TableId table, const std::string& key) {
   return CollectGarbage(/*dry_run=*/false, /*grace_micros=*/0).status();
 }
 
-// ---- Settings and figures
-// ------------------------------------------------------------------------------------------
+// ---- Settings and figures ----
 
 void EngineImpl::SetSealThresholds(int64_t bytes, int64_t rows, int64_t age_micros,
                                    int64_t batches) {

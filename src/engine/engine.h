@@ -40,12 +40,12 @@ struct CommitRequest {
   WriteBatch* batch = nullptr;     ///< Not empty. Consumed on success.
   SnapshotPtr snapshot;            ///< Null: no conflict check (blind autocommit write).
   const ReadSet* reads = nullptr;  ///< Null or empty: writes only are checked (snapshot isolation).
-  std::optional<SystemTime>
-      system_time;  ///< Must be later than the newest commit and not after the clock's now.
-  std::string idempotency_key;  ///< Not empty: if a commit carried it before, that commit's receipt
-                                ///< comes back.
-  std::optional<SyncPolicy>
-      sync;  ///< Stronger than the database's policy for this commit (kAlways), or null.
+  /// Must be later than the newest commit and not after the clock's now.
+  std::optional<SystemTime> system_time;
+  /// Not empty: if a commit carried it before, that commit's receipt comes back.
+  std::string idempotency_key;
+  /// Stronger than the database's policy for this commit (kAlways), or null.
+  std::optional<SyncPolicy> sync;
 };
 
 struct CommitReceipt {
@@ -109,8 +109,9 @@ class Engine {
   /// database and !create_if_missing), kCorruption (file, offset), kUnsupported (newer format),
   /// kInvalidArgument (options; a directory that holds something else).
   static Result<std::unique_ptr<Engine>> Open(EngineOptions options);
-  virtual ~Engine() = default;  ///< As a crash would leave it, except that nothing written to the
-                                ///< system is lost; Close first for a clean end.
+  /// As a crash would leave it, except that nothing written to the system is lost; Close first for
+  /// a clean end.
+  virtual ~Engine() = default;
 
   virtual Result<CommitReceipt> Commit(CommitRequest request) = 0;
   /// The newest published commit. `now_micros`: valid now; default the clock's.

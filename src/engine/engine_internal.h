@@ -101,7 +101,7 @@ class EngineImpl final : public Engine {
     int64_t bytes = 0, rows = 0, age_micros = 0, batches = 0;
   };
 
-  // --- commit.cc ---
+  // ---- commit.cc ----
   Result<std::optional<CommitReceipt>> FindIdempotent(const std::string& key, CommitId* checked_to);
   std::optional<CommitReceipt> FindIdempotentInMemory(const std::string& key,
                                                       const ConflictWindow& window) const;
@@ -125,7 +125,7 @@ class EngineImpl final : public Engine {
   CommitId visible() const { return {visible_.load(std::memory_order_acquire)}; }
   SystemTime TimeOfLocked(CommitId commit) const LAMINA_REQUIRES(state_mu_);
 
-  // --- background.cc ---
+  // ---- background.cc ----
   bool ShouldSeal() const LAMINA_REQUIRES(commit_mu_);
   Status Seal() LAMINA_REQUIRES(commit_mu_);
   Status FlushSealed() LAMINA_REQUIRES(publish_mu_);
@@ -157,13 +157,13 @@ class EngineImpl final : public Engine {
   Result<std::vector<std::string>> PruneLog(bool dry_run);
   bool HasFacts(catalog::TableId table) const LAMINA_EXCLUDES(state_mu_);
 
-  // --- recovery.cc ---
+  // ---- recovery.cc ----
   Status OpenManifest();
   Status ReplayLog();
   Status ApplyReplayed(const storage::wal::Frame& frame);
   void StopBackground();
 
-  // --- engine.cc ---
+  // ---- engine.cc ----
   ReadStatePtr state() const LAMINA_EXCLUDES(state_mu_);
   Status CheckWritable() const;
   /// Ends writing for good, keeping the first cause.

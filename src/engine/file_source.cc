@@ -1,12 +1,12 @@
 // One data file as a source of rows.
 //
 //   1. Open: Bloom filter (one key), pages of the key range, exact first row; pages dropped by
-//   times and statistics.
+//      times and statistics.
 //   2. A raw batch is cut to the key range. Rows outside the window are cleared by the deletion
-//   vector and by those time columns
-//      that the manifest's bounds have not answered for the whole file.
+//      vector and by those time columns that the manifest's bounds have not answered for the whole
+//      file.
 //   3. Where keys of the batch have unresolved facts: rows of decided keys are cleared, or open
-//   rows are replaced by their pieces.
+//      rows are replaced by their pieces.
 //   4. The predicate; then one copy of the rows left, none when they lie side by side.
 //
 // A batch to which nothing of this applies goes through as it was read.

@@ -35,9 +35,8 @@ struct JobContext {
 struct JobStats {
   uint64_t rows_in = 0, rows_out = 0, rows_ended = 0, rows_rewritten = 0, facts_in = 0;
   uint64_t files_in = 0, files_out = 0, bytes_in = 0, bytes_out = 0;
-  uint64_t lookups = 0,
-           lookup_pages =
-               0;  ///< Flush: keys that needed a settled lookup; key pages decoded for it.
+  /// Flush: keys that needed a settled lookup; key pages decoded for it.
+  uint64_t lookups = 0, lookup_pages = 0;
   uint64_t nanos = 0;
 };
 
@@ -97,8 +96,8 @@ Result<storage::manifest::VersionEdit> PlanTrim(const storage::manifest::Version
 struct GcReport {
   std::vector<std::string> deleted;  ///< Or, in a dry run, what would be.
   uint64_t bytes = 0;
-  std::vector<std::string>
-      kept;  ///< Retired but still pinned or within the grace: path and reason.
+  /// Retired but still pinned or within the grace: path and reason.
+  std::vector<std::string> kept;
 };
 /// Deletes retired objects past the grace that no live snapshot (`live` versions) needs, and
 /// orphans: objects under data/ and temporary files that no version refers to, older than the grace

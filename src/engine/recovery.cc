@@ -4,8 +4,7 @@
 //   1. refuse a store that holds something else; lock the branch
 //   2. load the manifest, or create an empty database
 //   3. replay the log from the manifest's floor: commits the files have are skipped, the others go
-//   to a memtable. Replay makes
-//      the end of the last epoch certain (cuts a torn tail, seals)
+//      to a memtable. Replay makes the end of the last epoch certain (cuts a torn tail, seals)
 //   4. claim the next owner epoch in the manifest: an older owner can publish nothing from here on
 //   5. begin the log of the new epoch
 // A read-only open stops after 3 and writes nothing at all.

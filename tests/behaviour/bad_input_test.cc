@@ -73,8 +73,7 @@ class BadInputTest : public StoreTest {
   }
 };
 
-// ---- Rows
-// ----------------------------------------------------------------------------------------------------------
+// ---- Rows ----
 
 TEST_F(BadInputTest, ANullKeyNamesItsColumnAndRow) {
   arrow::Int64Builder ids;
@@ -231,8 +230,7 @@ TEST_F(BadInputTest, AScansNumbersAreChecked) {
   }
 }
 
-// ---- Times
-// ---------------------------------------------------------------------------------------------------------
+// ---- Times ----
 
 TEST_F(BadInputTest, AnEmptyOrReversedValidTimeIsRefused) {
   for (const ValidInterval valid :
@@ -318,8 +316,7 @@ TEST_F(BadInputTest, ADocumentIsReadAtOneMoment) {
               ErrorCode::kInvalidArgument, {"one moment"});
 }
 
-// ---- Keys
-// ----------------------------------------------------------------------------------------------------------
+// ---- Keys ----
 
 TEST_F(BadInputTest, AKeyThatIsTooLongIsRefused) {
   const std::string longest(16 * 1024, 'k'), longer = longest + "k";
@@ -363,8 +360,7 @@ TEST_F(BadInputTest, DeleteMarksMustFitTheBatch) {
                    options);
 }
 
-// ---- Declarations
-// --------------------------------------------------------------------------------------------------
+// ---- Declarations ----
 
 TEST_F(BadInputTest, ABadTableIsNotCreated) {
   const auto create = [&](const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
@@ -434,8 +430,7 @@ TEST_F(BadInputTest, CheckpointsAndHistoryFloorsAreChecked) {
                 {"floor"});
 }
 
-// ---- Ended handles
-// -------------------------------------------------------------------------------------------------
+// ---- Ended handles ----
 
 TEST_F(BadInputTest, ATransactionThatHasEndedRefusesEverything) {
   for (const bool commit : {true, false}) {
@@ -505,8 +500,7 @@ TEST_F(BadInputTest, AnIdempotencyKeyThatIsTooLongIsRefused) {
       ErrorCode::kInvalidArgument, {"idempotency key too long", "1025"});
 }
 
-// ---- Options
-// -------------------------------------------------------------------------------------------------------
+// ---- Options ----
 
 struct BadOption {
   const char* name;
@@ -561,8 +555,7 @@ TEST(BadOptionsTest, OptionsThatExcludeEachOtherAreNamed) {
               {"read_only", "salvage"});
 }
 
-// ---- Directories
-// ---------------------------------------------------------------------------------------------------
+// ---- Directories ----
 
 class BadDirectoryTest : public ::testing::Test {
  protected:
@@ -784,8 +777,7 @@ TEST_F(BadDirectoryTest, AReadOnlyOpenerComesInBesideTheOwnerAndWritesNothing) {
   EXPECT_EQ(Files(), before);
 }
 
-// ---- Stores
-// --------------------------------------------------------------------------------------------------------
+// ---- Stores ----
 
 class BadStoreTest : public ::testing::Test {
  protected:

@@ -211,8 +211,7 @@ TEST_F(HistoryTest, TheCommitThatSaidSoIsNamed) {
   });
 }
 
-// ---- Giving history up
-// ---------------------------------------------------------------------------------------------
+// ---- Giving history up ----
 
 class TrimTest : public HistoryTest {
  protected:
@@ -308,8 +307,7 @@ TEST_F(TrimTest, ACheckpointBlocksTrimmingAboveIt) {
               ErrorCode::kHistoryTrimmed);
 }
 
-// ---- Erasing
-// -------------------------------------------------------------------------------------------------------
+// ---- Erasing ----
 
 /// On disk, where bytes can be looked for.
 class EraseTest : public ::testing::Test {
@@ -452,8 +450,7 @@ TEST_F(EraseTest, ErasingWhatIsNotThereIsFine) {
   EXPECT_EQ(Must(db_->Check()), std::vector<std::string>());
 }
 
-// ---- Garbage
-// -------------------------------------------------------------------------------------------------------
+// ---- Garbage ----
 
 class GarbageTest : public HistoryTest {
  protected:

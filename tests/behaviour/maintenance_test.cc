@@ -59,8 +59,7 @@ class MaintenanceTest : public StoreTest {
   }
 };
 
-// ---- Sealing
-// -------------------------------------------------------------------------------------------------------
+// ---- Sealing ----
 
 TEST_F(MaintenanceTest, EachThresholdAloneSealsAndTheFlushFollows) {
   struct Case {
@@ -136,8 +135,7 @@ TEST_F(MaintenanceTest, SealedMemtablesBeyondTheLimitHoldCommitsBackUntilFlushed
   EXPECT_EQ(db_->metrics().memtable.sealed, 0u);
 }
 
-// ---- Flush
-// ---------------------------------------------------------------------------------------------------------
+// ---- Flush ----
 
 class FaultyMaintenanceTest : public MaintenanceTest {
  protected:
@@ -246,8 +244,7 @@ TEST_F(FaultyMaintenanceTest, TheBackgroundFlushTriesAgainByItself) {
   EXPECT_EQ(Must(db_->GetTable("t")).rows_at_rest, 10u);
 }
 
-// ---- Compaction
-// ----------------------------------------------------------------------------------------------------
+// ---- Compaction ----
 
 TEST_F(MaintenanceTest, TheMultisetOfRowVersionsInEqualsThatOut) {
   base::Random random(21);

@@ -40,8 +40,7 @@ class ReadTest : public StoreTest {
   }
 };
 
-// ---- Moments
-// -------------------------------------------------------------------------------------------------------
+// ---- Moments ----
 
 TEST_F(ReadTest, ASnapshotStaysWhileWritesGoOn) {
   Fill(0, 10);
@@ -193,8 +192,7 @@ TEST_F(ReadTest, ACheckpointResolvesToTheSameRowsLater) {
   EXPECT_EQ(db_->ListCheckpoints().size(), 1u);
 }
 
-// ---- Predicates
-// ----------------------------------------------------------------------------------------------------
+// ---- Predicates ----
 
 /// id int64, a int64, b float64, s utf8: nullable except the key.
 class PredicateTest : public ReadTest {
@@ -358,8 +356,7 @@ TEST_F(PredicateTest, ALimitCountsRowsThatPassTheFilter) {
   }
 }
 
-// ---- Columns, order, streams
-// ---------------------------------------------------------------------------------------
+// ---- Columns, order, streams ----
 
 TEST_F(ReadTest, ColumnsComeInTheOrderAskedForWithHiddenOnesByName) {
   const CommitResult commit = Put({{1, 10}}, {{100}, {200}});
@@ -485,8 +482,7 @@ TEST_F(ReadTest, DroppingAScanEarlyStopsIt) {
   EXPECT_EQ(db_->metrics().live_snapshots, 0u);
 }
 
-// ---- What it costs
-// -------------------------------------------------------------------------------------------------
+// ---- What it costs ----
 
 /// Reads of files through a store that counts.
 class ReadCostTest : public ReadTest {

@@ -158,8 +158,7 @@ TEST_F(SeedDurabilityTest, durability_wal_only_no_state_store) {
   EXPECT_GT(Ingest(*recovered, {{"ns3", 9}}).system_time, last.system_time);
 }
 
-// ---- What the seed implies beside its five tests
-// --------------------------------------------------------------------
+// ---- What the seed implies beside its five tests ----
 
 TEST_F(SeedDurabilityTest, ManyRestartsOverManySegmentsKeepEveryRow) {
   Rows expected;

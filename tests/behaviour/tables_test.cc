@@ -24,8 +24,7 @@ class TableTest : public StoreTest {
   }
 };
 
-// ---- Declaring the key
-// ---------------------------------------------------------------------------------------------
+// ---- Declaring the key ----
 
 TEST_F(TableTest, AKeyComesFromFieldMetadataInBothSpellings) {
   int n = 0;
@@ -125,8 +124,7 @@ TEST_F(TableTest, EveryBadKeyDeclarationHasItsOwnError) {
       << "only 'more than one way' stands for two";
 }
 
-// ---- Key types
-// -----------------------------------------------------------------------------------------------------
+// ---- Key types ----
 
 struct KeyType {
   std::string name;
@@ -291,8 +289,7 @@ TEST_F(TableTest, EveryNanIsOneKeyAndMinusZeroIsZero) {
   EXPECT_EQ(Must(db_->Get("t", nan))->num_rows(), 1);
 }
 
-// ---- Writing
-// -------------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 TEST_F(TableTest, APutIsVisibleAtOnceAndTheSecondValueOfAKeyWins) {
   CreateNumbers();
@@ -497,8 +494,7 @@ TEST_F(TableTest, APeriodOfTheTablesOwnColumnsIsItsValidTime) {
   }
 }
 
-// ---- Reopening and changing
-// ----------------------------------------------------------------------------------------
+// ---- Reopening and changing ----
 
 TEST_F(TableTest, EnsureTableMakesOrChecks) {
   Must(db_->EnsureTable("t", NumberSchema(), {.names = {"id"}}));
@@ -682,8 +678,7 @@ TEST_P(EvolutionTest, ASnapshotKeepsTheShapeItWasTakenWith) {
   EXPECT_EQ(ScanText(*db_, snapshot, "t"), (Lines{"1|10", "2|20", "3|30"}));
 }
 
-// ---- Where it lives
-// ------------------------------------------------------------------------------------------------
+// ---- Where it lives ----
 
 TEST(PlaceTest, ADatabaseInMemoryIsGoneWithItsHandle) {
   {

@@ -241,8 +241,7 @@ TEST_P(AnomalyTest, G2AReadOnlyTransactionBetweenTwoWritersSeesOneOrder) {
   }
 }
 
-// ---- Conflicts in detail
-// -------------------------------------------------------------------------------------------
+// ---- Conflicts in detail ----
 
 TEST_F(TransactionTest, FirstCommitterWinsAlsoAfterAFlush) {
   const auto t1 = Begin(), t2 = Begin(Isolation::kSnapshot);
@@ -412,8 +411,7 @@ TEST_F(TransactionTest, AnEmptyCommitTakesNoNumber) {
   EXPECT_EQ(db_->newest_commit(), before);
 }
 
-// ---- One transaction
-// -----------------------------------------------------------------------------------------------
+// ---- One transaction ----
 
 TEST_F(TransactionTest, OwnWritesAreReadByGetAndScan) {
   const auto t = Begin();
@@ -623,8 +621,7 @@ TEST_F(TransactionTest, ACommitAppearsWholeToConcurrentReaders) {
   writer.Join();
 }
 
-// ---- Idempotency keys
-// ----------------------------------------------------------------------------------------------
+// ---- Idempotency keys ----
 
 TransactionOptions WithKey(const std::string& key) {
   TransactionOptions options;
@@ -715,8 +712,7 @@ TEST_F(TransactionTest, IdempotencyKeysAreNotVisibleAsDocumentsOrTables) {
   EXPECT_EQ(db_->ListTables().size(), 1u);
 }
 
-// ---- System time
-// ---------------------------------------------------------------------------------------------------
+// ---- System time ----
 
 TEST_F(TransactionTest, ATransactionMayBringItsOwnSystemTime) {
   // A fresh database in which nothing is newer than the history to be replayed.
@@ -775,8 +771,7 @@ TEST_F(TransactionTest, NowIsOneMomentForTheWholeTransaction) {
   EXPECT_EQ(Read(*Must(db_->Begin(options)), 3), "none");
 }
 
-// ---- Run and acknowledgements
-// --------------------------------------------------------------------------------------
+// ---- Run and acknowledgements ----
 
 TEST_F(TransactionTest, RunTriesAgainAfterAConflict) {
   int attempts = 0;
