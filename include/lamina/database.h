@@ -1,11 +1,10 @@
-// LaminaDB: start here. A bitemporal database inside your program; see README.md for a five-minute
-// tour.
+// LaminaDB: start here. A bitemporal database inside your program; docs/guide/cpp.md is the tour.
 //
 //   ARROW_ASSIGN_OR_RAISE(auto db, lamina::Database::Open("prices.lamina"));
 //   ARROW_RETURN_NOT_OK(db->CreateTable("prices", schema, {.names = {"sku"}}));
-//   ARROW_RETURN_NOT_OK(db->Put("prices", batch));
-//   ARROW_ASSIGN_OR_RAISE(auto reader, db->Scan("prices", {.system =
-//   SystemPeriod::AsOf(yesterday)}));
+//   ARROW_RETURN_NOT_OK(db->Put("prices", batch).status());
+//   ARROW_ASSIGN_OR_RAISE(
+//       auto reader, db->Scan("prices", {.system = SystemPeriod::AsOf(yesterday)}));
 #pragma once
 
 #include <cstdint>

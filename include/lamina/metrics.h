@@ -51,8 +51,8 @@ struct WalMetrics {
 };
 struct CommitMetrics {
   uint64_t commits = 0, groups = 0, facts = 0, conflicts = 0, queue_depth = 0;
-  uint64_t check_nanos = 0, wal_nanos = 0, sync_nanos = 0, memtable_nanos = 0,
-           wait_nanos = 0;  ///< Phases of a commit.
+  /// Phases of a commit.
+  uint64_t check_nanos = 0, wal_nanos = 0, sync_nanos = 0, memtable_nanos = 0, wait_nanos = 0;
   uint64_t backpressure_waits = 0, backpressure_nanos = 0;
   uint64_t durable_lag_commits = 0;  ///< Acknowledged, not yet synced.
   LatencySummary latency;

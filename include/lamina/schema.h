@@ -18,8 +18,8 @@ struct TableOptions {
   int32_t rows_per_page = 0;
   int32_t rows_per_row_group = 0;
   std::optional<Codec> codec = {};
-  std::vector<std::string> dictionary_columns =
-      {};  ///< Written with dictionary encoding: few distinct values.
+  /// Written with dictionary encoding: few distinct values.
+  std::vector<std::string> dictionary_columns = {};
   /// Names two timestamp columns of the table that hold the valid period of each row; both or none.
   std::string period_from_column = {};
   std::string period_to_column = {};

@@ -30,8 +30,7 @@ bool EraseById(Map* delayed, uint64_t id) {
 
 }  // namespace
 
-// ---- ThreadPoolExecutor
-// -------------------------------------------------------------------------------------------
+// ---- ThreadPoolExecutor ----
 
 ThreadPoolExecutor::ThreadPoolExecutor(int threads, std::string name) {
   const int count = std::max(threads, 1);
@@ -137,8 +136,7 @@ void ThreadPoolExecutor::WorkerLoop() {
   }
 }
 
-// ---- InlineExecutor
-// -----------------------------------------------------------------------------------------------
+// ---- InlineExecutor ----
 
 bool InlineExecutor::Submit(Task task) {
   {
@@ -178,8 +176,7 @@ int InlineExecutor::RunDelayed() {
   return static_cast<int>(tasks.size());
 }
 
-// ---- ManualExecutor
-// -----------------------------------------------------------------------------------------------
+// ---- ManualExecutor ----
 
 bool ManualExecutor::Submit(Task task) {
   MutexLock lock(&mu_);

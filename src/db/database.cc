@@ -43,8 +43,7 @@ class DatabaseImpl final : public Database {
 
   Status Close() override { return engine_->Close(/*flush=*/false); }
 
-  // --- Tables
-  // -----------------------------------------------------------------------------------------------------
+  // ---- Tables ----
 
   Status CreateTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
                      const KeyDeclaration& key, const TableOptions& options) override {
@@ -105,8 +104,7 @@ class DatabaseImpl final : public Database {
     return out;
   }
 
-  // --- Transactions and single writes
-  // -----------------------------------------------------------------------------
+  // ---- Transactions and single writes ----
 
   Result<std::unique_ptr<Transaction>> Begin(TransactionOptions options) override {
     auto snapshot = engine_->GetSnapshot(
@@ -148,8 +146,7 @@ class DatabaseImpl final : public Database {
     return CommitDocument(temporal::FactKind::kDelete, key, {}, valid);
   }
 
-  // --- Reads
-  // ------------------------------------------------------------------------------------------------------
+  // ---- Reads ----
 
   Result<std::optional<std::string>> GetDocument(std::string_view key, SystemPeriod as_of,
                                                  ValidPeriod valid_at) const override {
@@ -192,8 +189,7 @@ class DatabaseImpl final : public Database {
     return ScanIn(NewestContext(), table, options);
   }
 
-  // --- Moments
-  // ----------------------------------------------------------------------------------------------------
+  // ---- Moments ----
 
   SnapshotPtr GetSnapshot() const override {
     return std::make_shared<SnapshotImpl>(engine_->GetSnapshot());
@@ -273,8 +269,7 @@ class DatabaseImpl final : public Database {
     return out;
   }
 
-  // --- Care
-  // -------------------------------------------------------------------------------------------------------
+  // ---- Care ----
 
   Status Flush() override { return engine_->Flush(); }
   Status Sync() override { return engine_->Sync(); }

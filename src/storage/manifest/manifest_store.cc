@@ -2,15 +2,15 @@
 //
 //  1. Apply the edit to the newest version known and verify the result.
 //  2. Put it into a new ref: appended to the inline edits, or, when those grow too long, as a new
-//  base object, written first.
+//     base object, written first.
 //  3. Put the ref on condition that it is still the one that was read.
 //       OK        published.
 //       conflict  load the ref and begin again at 1 (the edit may not fit any more: kConflict).
 //       unclear   (timeout, 5xx) load the ref. It lists our commit id: published. It is unchanged:
-//       put the same again — if the
-//                 first put still arrives, one of the two meets a conflict and the id tells. It
-//                 moved without our id: the condition of the lost put can never hold again, begin
-//                 at 1; but after 64 other commits the id may have been pushed out: kCommitUnknown.
+//                 put the same again; if the first put still arrives, one of the two meets a
+//                 conflict and the id tells. It moved without our id: the condition of the lost
+//                 put can never hold again, begin at 1; but after 64 other commits the id may have
+//                 been pushed out: kCommitUnknown.
 // One commit id serves all tries of one Commit, so an edit counts once.
 
 #include "storage/manifest/manifest_store.h"
@@ -193,8 +193,8 @@ struct ManifestStore::Impl {
 
   // Serialises commits and refreshes. Taken before state_mu.
   base::Mutex commit_mu;
-  uint64_t own_epoch LAMINA_GUARDED_BY(commit_mu) =
-      0;  ///< 0: not an owner, and then nobody fences us.
+  /// 0: not an owner, and then nobody fences us.
+  uint64_t own_epoch LAMINA_GUARDED_BY(commit_mu) = 0;
 
   // Guards the swap of what readers see; state is changed only with commit_mu held too.
   mutable base::Mutex state_mu;

@@ -1,10 +1,9 @@
 // A Put, step by step:
 //   1. write `<parent>/.tmp-<pid>-<random>`, set its mtime from the precise clock, fdatasync it;
 //   2. None, IfTagMatches: take the store's CAS lock (flock); look at the object there now; compare
-//   the tag; make sure that
-//      the new mtime is later than the old one; rename over it.
-//      IfAbsent, Create: renameat2(RENAME_NOREPLACE), or link + unlink where the file system has
-//      none; no lock needed;
+//      the tag; make sure that the new mtime is later than the old one; rename over it. IfAbsent,
+//      Create: renameat2(RENAME_NOREPLACE), or link + unlink where the file system has none; no
+//      lock needed;
 //   3. fsync the parent directory. Everything before may be undone by a crash, nothing after.
 //
 // The tag is mtime (nanoseconds), size and inode. A content hash alone would let A -> B -> A pass,
@@ -222,8 +221,7 @@ int LockFile(int fd, bool wait) {
   return rc == 0 ? 0 : errno;
 }
 
-// ---- Reading
-// ------------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 /// A whole file mapped read-only; buffers sliced from it keep it alive.
 class MappedBuffer final : public arrow::Buffer {
@@ -304,8 +302,7 @@ class MappedFile final : public arrow::io::RandomAccessFile {
   std::atomic<bool> closed_{false};
 };
 
-// ---- Appending
-// ----------------------------------------------------------------------------------------------------
+// ---- Appending ----
 
 class LocalAppendFile final : public AppendFile {
  public:
@@ -453,8 +450,7 @@ class LocalObjectWriter final : public ObjectWriter {
   int64_t bytes_written_ = 0;
 };
 
-// ---- LocalStore
-// ---------------------------------------------------------------------------------------------------
+// ---- LocalStore ----
 
 Result<std::shared_ptr<LocalStore>> LocalStore::Open(const std::string& directory, bool create) {
   if (directory.empty()) return MakeError(ErrorCode::kInvalidArgument, "store directory is empty");

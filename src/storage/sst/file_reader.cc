@@ -260,8 +260,7 @@ class FileReaderImpl final : public FileReader {
   std::shared_ptr<arrow::Schema> key_schema_;
 };
 
-// ---- Columns.
-// -----------------------------------------------------------------------------------------------------
+// ---- Columns ----
 
 Result<ColumnSource> FileReaderImpl::SourceOf(const catalog::TableSchema& schema,
                                               const std::string& name) const {
@@ -372,8 +371,7 @@ Result<PageRows> FileReaderImpl::ReadPage(uint32_t page, const catalog::TableSch
       .rows = arrow::RecordBatch::Make(arrow::schema(std::move(fields)), rows, std::move(arrays))};
 }
 
-// ---- Streams.
-// -----------------------------------------------------------------------------------------------------
+// ---- Streams ----
 
 class StreamImpl final : public FileReader::Stream {
  public:
@@ -495,8 +493,7 @@ Result<std::unique_ptr<FileReader::Stream>> FileReaderImpl::Read(
                                       counters);
 }
 
-// ---- Pruning.
-// -----------------------------------------------------------------------------------------------------
+// ---- Pruning ----
 
 FileReaderImpl::RangeSource FileReaderImpl::RangeSourceOf(
     const std::string& name, const catalog::TableSchema* schema) const {
@@ -676,8 +673,7 @@ PageSet FileReaderImpl::PruneTimes(const PageSet& pages, SystemTime system_from,
   return kept;
 }
 
-// ---- Verify.
-// ------------------------------------------------------------------------------------------------------
+// ---- Verify ----
 
 Status FileReaderImpl::Verify() const {
   ReadCounters counters;

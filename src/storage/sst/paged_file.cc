@@ -136,8 +136,7 @@ Result<std::shared_ptr<parquet::SchemaDescriptor>> ParquetSchemaOf(
 
 }  // namespace
 
-// ---- Opening.
-// -----------------------------------------------------------------------------------------------------
+// ---- Opening ----
 
 Result<std::unique_ptr<const PagedFile>> PagedFile::Open(ObjectStore* store, const DataFile& file,
                                                          ReadCounters* counters) {
@@ -494,8 +493,7 @@ int PagedFile::RowGroupOf(uint32_t page) const {
   return static_cast<int>(after - row_groups_.begin()) - 1;
 }
 
-// ---- Page index.
-// --------------------------------------------------------------------------------------------------
+// ---- Page index ----
 
 Result<const std::vector<parquet::PageLocation>*> PagedFile::Locations(int row_group,
                                                                        int leaf) const {
@@ -560,8 +558,7 @@ const parquet::ColumnIndex* PagedFile::PageStatistics(int row_group, int leaf) c
   return lazy.statistics.get();
 }
 
-// ---- Pages.
-// -------------------------------------------------------------------------------------------------------
+// ---- Pages ----
 
 Status PagedFile::CheckPage(std::string_view bytes, int64_t offset, uint32_t expected) const {
   const uint32_t actual = base::Crc32c(bytes);

@@ -10,13 +10,14 @@
 //
 // Invariants
 //   W1  Frames of one epoch are read back in the order they were appended; commit numbers strictly
-//   rise. W2  After Append or Sync failed once, every later Append and Sync fails (kStopped): a
-//   writer never guesses what is on disk. W3  A damaged frame is a torn tail, and may be cut off,
-//   only in the last segment of the last epoch, and only when no intact
-//       frame follows it in that file; anything else is kCorruption with file and offset.
+//       rise.
+//   W2  After Append or Sync failed once, every later Append and Sync fails (kStopped): a writer
+//       never guesses what is on disk.
+//   W3  A damaged frame is a torn tail, and may be cut off, only in the last segment of the last
+//       epoch, and only when no intact frame follows it in that file; anything else is kCorruption
+//       with file and offset.
 //   W4  Before an epoch is written, the end of the epoch before it was made certain: its torn tail
-//   is cut, and a seal frame
-//       appended and synced. So an unsealed epoch is always the last one.
+//       is cut, and a seal frame appended and synced. So an unsealed epoch is always the last one.
 #pragma once
 
 #include <cstdint>

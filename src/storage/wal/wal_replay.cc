@@ -1,22 +1,20 @@
 // Reading the log back, making its end certain (W4), and pruning.
 //
 //  1. Segments from the floor on are walked in order. A header must name its own place and the
-//  segment before it, and carry
-//     that segment's running checksum: a missing, foreign, shortened or exchanged segment breaks
-//     the link.
+//     segment before it, and carry that segment's running checksum: a missing, foreign, shortened
+//     or exchanged segment breaks the link.
 //  2. A place that is no intact frame is
-//       the end of the segment, when only zeros follow (space that the file system had set aside) —
-//       a lost frame there would
-//         break the next segment's link;
-//       a torn tail (W3), in the last segment of the last epoch, when no intact frame follows at
-//       any later offset; damage, otherwise.
+//       - the end of the segment, when only zeros follow (space that the file system had set
+//         aside): a lost frame there would break the next segment's link;
+//       - a torn tail (W3), in the last segment of the last epoch, when no intact frame follows at
+//         any later offset;
+//       - damage, otherwise.
 //  3. Then the torn tail is cut off, and a seal appended and synced. A torn header is written anew,
-//  so that the segment, which
-//     may be the floor, keeps its place.
+//     so that the segment, which may be the floor, keeps its place.
 //  4. Salvage takes the first damage as the end of the log. What lies behind is copied to
-//  wal/<branch>/damaged/ first, then
-//     taken out, newest segment first, and the seal comes last: after a crash between any two of
-//     these steps the log is still damaged at the same place or whole.
+//     wal/<branch>/damaged/ first, then taken out, newest segment first, and the seal comes last:
+//     after a crash between any two of these steps the log is still damaged at the same place or
+//     whole.
 
 #include <algorithm>
 #include <charconv>

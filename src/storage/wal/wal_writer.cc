@@ -1,13 +1,12 @@
 // Appends frames to segments and rotates them.
 //
 //  1. Append encodes into one buffer that is kept between calls, and hands it to the store in one
-//  call.
+//     call.
 //  2. When the next frame would pass the segment's size, what was encoded so far is appended, the
-//  segment synced and closed,
-//     and the next one begun with the running checksum of the finished one. So only the last
-//     segment can be torn.
+//     segment synced and closed, and the next one begun with the running checksum of the finished
+//     one. So only the last segment can be torn.
 //  3. The first error stops the writer (W2): part of the bytes may be on disk, and a second sync
-//  after a failed one may lie.
+//     after a failed one may lie.
 
 #include <atomic>
 #include <utility>
