@@ -32,7 +32,7 @@ bool EraseById(Map* delayed, uint64_t id) {
 
 // ---- ThreadPoolExecutor ----
 
-ThreadPoolExecutor::ThreadPoolExecutor(int threads, std::string name) {
+ThreadPoolExecutor::ThreadPoolExecutor(int threads, const std::string& name) {
   const int count = std::max(threads, 1);
   threads_.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) {

@@ -43,7 +43,7 @@ class Executor {
 class ThreadPoolExecutor : public Executor {
  public:
   /// At least one thread. Workers are named `name`-0, `name`-1, …
-  ThreadPoolExecutor(int threads, std::string name);
+  ThreadPoolExecutor(int threads, const std::string& name);
   ~ThreadPoolExecutor() override;
 
   bool Submit(Task task) override LAMINA_EXCLUDES(mu_);

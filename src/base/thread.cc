@@ -1,8 +1,8 @@
 #include "base/thread.h"
 
+#include <csignal>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <utility>
 
 namespace lamina::base {
@@ -20,7 +20,7 @@ Thread::Thread(std::string name, std::function<void()> body) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-Thread& Thread::operator=(Thread&& other) {
+Thread& Thread::operator=(Thread&& other) noexcept {
   if (this != &other) {
     Join();
     thread_ = std::move(other.thread_);

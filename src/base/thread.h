@@ -16,7 +16,7 @@ class Thread {
   Thread(std::string name, std::function<void()> body);
   ~Thread() { Join(); }
   Thread(Thread&&) = default;
-  Thread& operator=(Thread&& other);
+  Thread& operator=(Thread&& other) noexcept;
 
   /// Waits for the body to return. Does nothing when there is none, or it was joined before.
   void Join();
