@@ -2,10 +2,14 @@
 // the options.
 //
 //   ingest   Arrow batches of 8,192 rows x 8 columns into a keyed table: log (interval sync),
-//   flush, resolution; until all is in files scan     every current row of that table, all columns,
-//   against Arrow C++ reading the same Parquet files kv       100,000 documents: 17-byte keys,
-//   100-byte values; put handed to the system, hot get, get after flush duckdb   the same batches
-//   appended to DuckDB's own table with a primary key (by the Python script given with --duckdb)
+//   flush,
+//            resolution; until all is in files
+//   scan     every current row of that table, all columns, against Arrow C++ reading the same
+//            Parquet files
+//   kv       100,000 documents: 17-byte keys, 100-byte values; put handed to the system, hot get,
+//            get after flush
+//   duckdb   the same batches appended to DuckDB's own table with a primary key (by the Python
+//            script given with --duckdb)
 //
 // The load average is printed beside the figures: on a busy machine compare ratios, not rates.
 #include <algorithm>

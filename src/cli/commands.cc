@@ -136,7 +136,7 @@ Result<Key> ParseKey(const TableInfo& table, const std::string& text, bool whole
   return key;
 }
 
-std::string Trim(std::string s) {
+std::string Trim(const std::string& s) {
   const auto first = s.find_first_not_of(' ');
   const auto last = s.find_last_not_of(' ');
   return first == std::string::npos ? "" : s.substr(first, last - first + 1);
@@ -451,8 +451,7 @@ std::string PlaneText(const arrow::RecordBatch& versions) {
   }
   out += "→ valid time\n";
   for (size_t i = 0; i < x.size(); ++i) {
-    out += std::string(29 + i * kCell, ' ') + (i + 1 == x.size() ? "└ " : "└ ") +
-           FormatTimestamp(x[i]).substr(0, 19) + "\n";
+    out += std::string(29 + i * kCell, ' ') + "└ " + FormatTimestamp(x[i]).substr(0, 19) + "\n";
   }
   return out;
 }
