@@ -291,10 +291,10 @@ Status CsvFile::Sniff() {
   return Status::OK();
 }
 
-Status CsvFile::Start(std::map<std::string, std::shared_ptr<arrow::DataType>> types) {
+Status CsvFile::Start(const std::map<std::string, std::shared_ptr<arrow::DataType>>& types) {
   auto convert = ConvertOptions(options_);
   for (const auto& field : schema_->fields()) convert.column_types[field->name()] = field->type();
-  for (auto& [name, type] : types) convert.column_types[name] = std::move(type);
+  for (const auto& [name, type] : types) convert.column_types[name] = type;
   stream_ = std::make_shared<Stream>(&head_, head_is_all_ ? nullptr : input_, options_.delimiter);
   auto reader =
       arrow::csv::StreamingReader::Make(arrow::io::default_io_context(), stream_, ReadOptions(),
@@ -343,7 +343,7 @@ Status CsvFile::Explain(const Status& status) const {
     return MakeError(CodeOf(status), fmt::format("{}: file={}", MessageOf(status), options_.path),
                      std::string(HintOf(status)));
   }
-  const std::string text = status.message();
+  const std::string& text = status.message();
   static const std::regex kCount(
       "CSV parse error: Row #([0-9]+): Expected ([0-9]+) columns, got ([0-9]+)");
   static const std::regex kConversion(

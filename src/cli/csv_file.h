@@ -51,7 +51,7 @@ class CsvFile {
   /// decimals. Null types when the file has a header only.
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
   bool header_only() const { return header_only_; }
-  Status Start(std::map<std::string, std::shared_ptr<arrow::DataType>> types);
+  Status Start(const std::map<std::string, std::shared_ptr<arrow::DataType>>& types);
   /// Null at the end. Errors name the line and the column.
   Result<std::shared_ptr<arrow::RecordBatch>> Next();
 

@@ -224,7 +224,7 @@ class Ingest {
     for (const auto& field : table_.schema->fields()) {
       if (times.count(field->name()) == 0) types[field->name()] = field->type();
     }
-    return source_.csv->Start(std::move(types));
+    return source_.csv->Start(types);
   }
 
   Status Rows() {
