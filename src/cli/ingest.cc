@@ -373,7 +373,7 @@ Status RunIngest(const std::string& directory, const IngestOptions& options, boo
   open.create_if_missing = makes;
   const bool was_there = std::filesystem::exists(directory);
   uint64_t rows = 0;
-  const auto status = WithDatabase(directory, open, [&](Database* db) {
+  auto status = WithDatabase(directory, open, [&](Database* db) {
     if (source.csv != nullptr && source.csv->header_only() && options.types.empty() &&
         !db->GetTable(options.table).ok()) {
       return Bad(fmt::format("file has a header but no rows: file={}", options.file),

@@ -73,7 +73,7 @@ int Report(const Status& status, bool as_json) {
 /// The first argument that is no option: the command, as typed.
 std::string CommandTyped(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
+    std::string word = argv[i];
     if (word == "-d" || word == "--db") {
       ++i;
     } else if (!word.starts_with('-')) {

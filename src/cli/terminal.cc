@@ -361,7 +361,7 @@ ordered_json CellJson(const arrow::Array& column, int64_t row) {
     case arrow::Type::FLOAT: {
       // By way of the text: the shortest that reads back as the same float.
       const auto text = ScalarText(column, row);
-      const auto number = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+      auto number = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
       if (number.is_number()) return number;
       return text.starts_with('-') ? "-Infinity" : text.starts_with("inf") ? "Infinity" : "NaN";
     }
@@ -518,6 +518,7 @@ std::string BatchText(const arrow::RecordBatch& batch, int64_t rows_max, int64_t
   table.KeepWhole(std::move(times));
   for (int64_t r = 0; r < rows; ++r) {
     std::vector<std::string> cells;
+    cells.reserve(columns.size());
     for (auto& column : columns) cells.push_back(std::move(column[static_cast<size_t>(r)]));
     table.Add(std::move(cells), right);
   }
@@ -551,7 +552,7 @@ std::string DurationText(double seconds) {
   if (seconds < 1e-3) return fmt::format("{:.0f} µs", seconds * 1e6);
   if (seconds < 1) return fmt::format("{:.1f} ms", seconds * 1e3);
   if (seconds < 100) return fmt::format("{:.1f} s", seconds);
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const auto whole = std::llround(seconds);
   return fmt::format("{} min {} s", whole / 60, whole % 60);
 }
 
