@@ -54,9 +54,9 @@ class DatabaseImpl final : public Database {
   Status EnsureTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
                      const KeyDeclaration& key, const TableOptions& options) override {
     if (schema == nullptr) return MakeError(ErrorCode::kInvalidArgument, "schema is null");
-    const auto status = engine_->version()->catalog.Find(name) != nullptr
-                            ? MakeError(ErrorCode::kAlreadyExists, "exists")
-                            : CreateTable(name, schema, key, options);
+    auto status = engine_->version()->catalog.Find(name) != nullptr
+                      ? MakeError(ErrorCode::kAlreadyExists, "exists")
+                      : CreateTable(name, schema, key, options);
     if (status.ok() || CodeOf(status) != ErrorCode::kAlreadyExists) return status;
     const auto stored = engine_->version()->catalog.Find(name);
     if (stored == nullptr) return status;

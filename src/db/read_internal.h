@@ -15,7 +15,7 @@ namespace lamina::db {
 /// A public snapshot: an engine snapshot, perhaps looking at an earlier commit than its newest.
 class SnapshotImpl final : public Snapshot {
  public:
-  explicit SnapshotImpl(engine::SnapshotPtr base)
+  explicit SnapshotImpl(const engine::SnapshotPtr& base)
       : SnapshotImpl(base, base->commit(), base->system()) {}
   SnapshotImpl(engine::SnapshotPtr base, CommitId commit, SystemTime system)
       : base_(std::move(base)), commit_(commit), system_(system) {}
