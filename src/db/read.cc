@@ -24,7 +24,7 @@ class ScanReaderImpl final : public ScanReader {
 
   std::shared_ptr<arrow::Schema> schema() const override { return stream_->schema(); }
   Status ReadNext(std::shared_ptr<arrow::RecordBatch>* batch) override {
-    const auto status = stream_->Next().Value(batch);
+    auto status = stream_->Next().Value(batch);
     Update();
     return status;
   }
