@@ -17,21 +17,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <climits>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
-#include <dirent.h>
 #include <fcntl.h>
 #include <functional>
-#include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <utility>
 
 #include "base/check.h"
-#include "base/random.h"
 #include "base/scope_guard.h"
 #include "storage/object_store/store_path.h"
 
@@ -41,7 +33,6 @@ namespace {
 
 constexpr char kCasLockName[] = ".lock-cas";
 constexpr int64_t kPreallocateBytes = 4 * 1024 * 1024;
-constexpr size_t kIoBytesMax = size_t{1} << 30;  // one read or write call moves less than 2 GiB
 
 // What a failed call means for the caller; the table is in README.md.
 ErrorCode CodeOfErrno(int error) {
@@ -109,43 +100,17 @@ Status NotFound(const std::string& path) {
   return MakeError(ErrorCode::kNotFound, "object does not exist: path=" + path);
 }
 
-int64_t NanosOf(const timespec& t) {
-  return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
-}
-
-timespec TimespecOf(int64_t nanos) {
-  int64_t seconds = nanos / 1'000'000'000;
-  int64_t rest = nanos % 1'000'000'000;
-  if (rest < 0) {
-    rest += 1'000'000'000;
-    --seconds;
-  }
-  return {static_cast<time_t>(seconds), static_cast<long>(rest)};
-}
-
-int64_t NowNanos() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return NanosOf(now);
-}
-
-ObjectInfo InfoOf(const std::string& path, const struct stat& st) {
+ObjectInfo InfoOf(const std::string& path, const FileSystem::Stat& st) {
   ObjectInfo info;
   info.path = path;
-  info.size = st.st_size;
+  info.size = st.size;
   char tag[64];
   std::snprintf(
-      tag, sizeof(tag), "%llx-%llx-%llx", static_cast<unsigned long long>(NanosOf(st.st_mtim)),
-      static_cast<unsigned long long>(st.st_size), static_cast<unsigned long long>(st.st_ino));
+      tag, sizeof(tag), "%llx-%llx-%llx", static_cast<unsigned long long>(st.modified_nanos),
+      static_cast<unsigned long long>(st.size), static_cast<unsigned long long>(st.inode));
   info.tag = tag;
-  info.modified_micros = NanosOf(st.st_mtim) / 1000;
+  info.modified_micros = st.modified_nanos / 1000;
   return info;
-}
-
-// Sets the mtime of an open file; 0 or an errno.
-int SetModified(int fd, int64_t nanos) {
-  const timespec times[2] = {{0, UTIME_OMIT}, TimespecOf(nanos)};
-  return futimens(fd, times) == 0 ? 0 : errno;
 }
 
 std::string ParentOf(std::string_view path) {
@@ -162,27 +127,14 @@ std::string Join(const std::string& parent, std::string_view name) {
   return parent.empty() ? std::string(name) : parent + "/" + std::string(name);
 }
 
-const char* OrDot(const std::string& directory) {
-  return directory.empty() ? "." : directory.c_str();
-}
-
-int OpenAt(int root, const std::string& path, int flags, mode_t mode = 0644) {
-  int fd;
-  do {
-    fd = openat(root, path.c_str(), flags | O_CLOEXEC, mode);
-  } while (fd < 0 && errno == EINTR);
-  return fd;
-}
+std::string OrDot(const std::string& directory) { return directory.empty() ? "." : directory; }
 
 // Writes everything; 0 or an errno. A short write goes on where it stopped, so that the cause shows
 // as the next errno.
-int WriteAll(int fd, std::string_view bytes, size_t* written) {
+int WriteAll(FileSystem* files, int fd, std::string_view bytes, size_t* written) {
   while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), std::min(bytes.size(), kIoBytesMax));
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return errno;
-    }
+    const int64_t n = files->Write(fd, bytes);
+    if (n < 0) return static_cast<int>(-n);
     if (n == 0) return EIO;
     *written += static_cast<size_t>(n);
     bytes.remove_prefix(static_cast<size_t>(n));
@@ -191,52 +143,27 @@ int WriteAll(int fd, std::string_view bytes, size_t* written) {
 }
 
 // Reads exactly `size` bytes unless the file ends before; returns the bytes read or -errno.
-int64_t ReadAll(int fd, void* out, int64_t size, int64_t offset) {
+int64_t ReadAll(FileSystem* files, int fd, void* out, int64_t size, int64_t offset) {
   int64_t done = 0;
   while (done < size) {
-    const size_t wanted = std::min(static_cast<size_t>(size - done), kIoBytesMax);
-    const ssize_t n = pread(fd, static_cast<char*>(out) + done, wanted, offset + done);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return -errno;
-    }
+    const int64_t n = files->ReadAt(fd, static_cast<char*>(out) + done,
+                                    static_cast<size_t>(size - done), offset + done);
+    if (n < 0) return n;
     if (n == 0) break;
     done += n;
   }
   return done;
 }
 
-int SyncFile(int fd, bool data_only) {
-  int rc;
-  do {
-    rc = data_only ? fdatasync(fd) : fsync(fd);
-  } while (rc != 0 && errno == EINTR);
-  return rc == 0 ? 0 : errno;
-}
-
-int LockFile(int fd, bool wait) {
-  int rc;
-  do {
-    rc = flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB));
-  } while (rc != 0 && errno == EINTR);
-  return rc == 0 ? 0 : errno;
-}
-
 // ---- Reading
 // ------------------------------------------------------------------------------------------------------
-
-/// A whole file mapped read-only; buffers sliced from it keep it alive.
-class MappedBuffer final : public arrow::Buffer {
- public:
-  MappedBuffer(const uint8_t* data, int64_t size) : Buffer(data, size) {}
-  ~MappedBuffer() override { munmap(const_cast<uint8_t*>(data()), static_cast<size_t>(size())); }
-};
 
 /// Zero-copy reads from a mapping: a read makes no system call (arrow::io::MemoryMappedFile advises
 /// the kernel on every one).
 class MappedFile final : public arrow::io::RandomAccessFile {
  public:
-  explicit MappedFile(std::shared_ptr<arrow::Buffer> buffer) : buffer_(std::move(buffer)) {}
+  MappedFile(std::shared_ptr<FileSystem> files, std::shared_ptr<arrow::Buffer> buffer)
+      : files_(std::move(files)), buffer_(std::move(buffer)) {}
 
   // The mapping goes when the last buffer handed out goes, not here: other threads may be reading.
   Status Close() override {
@@ -274,15 +201,10 @@ class MappedFile final : public arrow::io::RandomAccessFile {
     return arrow::SliceBuffer(buffer_, position, std::min(size, buffer_->size() - position));
   }
   Status WillNeed(const std::vector<arrow::io::ReadRange>& ranges) override {
-    static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
     for (const auto& range : ranges) {
       ARROW_RETURN_NOT_OK(Check(range.offset, range.length));
-      const auto begin = reinterpret_cast<uintptr_t>(buffer_->data() + range.offset) & ~(page - 1);
-      const auto end =
-          reinterpret_cast<uintptr_t>(buffer_->data()) +
-          static_cast<uintptr_t>(std::min(range.offset + range.length, buffer_->size()));
-      // Advice: when the kernel cannot take it, the reads still work.
-      if (end > begin) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+      const int64_t length = std::min(range.length, buffer_->size() - range.offset);
+      if (length > 0) files_->WillNeed(buffer_->data() + range.offset, length);
     }
     return Status::OK();
   }
@@ -299,6 +221,7 @@ class MappedFile final : public arrow::io::RandomAccessFile {
                          std::to_string(size) + " size=" + std::to_string(buffer_->size()));
   }
 
+  const std::shared_ptr<FileSystem> files_;
   const std::shared_ptr<arrow::Buffer> buffer_;
   int64_t position_ = 0;
   std::atomic<bool> closed_{false};
@@ -309,8 +232,8 @@ class MappedFile final : public arrow::io::RandomAccessFile {
 
 class LocalAppendFile final : public AppendFile {
  public:
-  LocalAppendFile(int fd, std::string path, int64_t size)
-      : fd_(fd), path_(std::move(path)), size_(size), allocated_(size) {}
+  LocalAppendFile(std::shared_ptr<FileSystem> files, int fd, std::string path, int64_t size)
+      : files_(std::move(files)), fd_(fd), path_(std::move(path)), size_(size), allocated_(size) {}
   ~LocalAppendFile() override {
     (void)Close();
   }  // nobody is left to tell; Close() says it to those who ask
@@ -320,7 +243,7 @@ class LocalAppendFile final : public AppendFile {
     const int64_t size = size_.load(std::memory_order_relaxed);
     Preallocate(size + static_cast<int64_t>(bytes.size()));
     size_t written = 0;
-    const int error = WriteAll(fd_, bytes, &written);
+    const int error = WriteAll(files_.get(), fd_, bytes, &written);
     // What arrived counts, so that size() is the file's size after a failure too.
     size_.store(size + static_cast<int64_t>(written), std::memory_order_release);
     return error == 0 ? Status::OK() : Fail(error, "write");
@@ -328,7 +251,7 @@ class LocalAppendFile final : public AppendFile {
 
   Status Sync() override {
     ARROW_RETURN_NOT_OK(Usable());
-    const int error = SyncFile(fd_, /*data_only=*/true);
+    const int error = -files_->Sync(fd_, /*data_only=*/true);
     return error == 0 ? Status::OK() : Fail(error, "fdatasync");
   }
 
@@ -338,13 +261,12 @@ class LocalAppendFile final : public AppendFile {
     if (fd_ < 0) return Status::OK();
     // Gives the blocks reserved behind the end back. Failing leaves them reserved until the file is
     // deleted: harmless.
-    if (allocated_ > size()) (void)!ftruncate(fd_, size());
-    const int rc = close(fd_);
-    const int error = errno;
+    if (allocated_ > size()) (void)files_->Truncate(fd_, size());
+    const int error = -files_->Close(fd_);
     fd_ = -1;
-    // EINTR: Linux has closed the descriptor all the same.
-    return rc == 0 || error == EINTR ? Status::OK()
-                                     : ErrnoError(ErrorCode::kStopped, error, "close", path_);
+    // EINTR: the handle is gone all the same.
+    return error == 0 || error == EINTR ? Status::OK()
+                                        : ErrnoError(ErrorCode::kStopped, error, "close", path_);
   }
 
  private:
@@ -374,13 +296,14 @@ class LocalAppendFile final : public AppendFile {
   void Preallocate(int64_t needed) {
     if (needed <= allocated_ || !preallocates_) return;
     const int64_t target = (needed + kPreallocateBytes - 1) / kPreallocateBytes * kPreallocateBytes;
-    if (fallocate(fd_, FALLOC_FL_KEEP_SIZE, allocated_, target - allocated_) == 0) {
+    if (files_->Reserve(fd_, allocated_, target - allocated_) == 0) {
       allocated_ = target;
     } else {
-      preallocates_ = errno == EINTR;
+      preallocates_ = false;
     }
   }
 
+  const std::shared_ptr<FileSystem> files_;
   int fd_;
   const std::string path_;
   std::atomic<int64_t> size_;
@@ -394,14 +317,15 @@ class LocalAppendFile final : public AppendFile {
 /// Closing the descriptor releases the lock, as the end of the process does.
 class LocalLock final : public StoreLock {
  public:
-  explicit LocalLock(int fd) : fd_(fd) {}
+  LocalLock(std::shared_ptr<FileSystem> files, int fd) : files_(std::move(files)), fd_(fd) {}
   ~LocalLock() override {
     // Empties the file first, so that nobody reads about a holder that is gone.
-    (void)!ftruncate(fd_, 0);
-    close(fd_);
+    (void)files_->Truncate(fd_, 0);
+    (void)files_->Close(fd_);
   }
 
  private:
+  const std::shared_ptr<FileSystem> files_;
   const int fd_;
 };
 
@@ -418,7 +342,7 @@ class LocalObjectWriter final : public ObjectWriter {
     if (fd_ < 0)
       return MakeError(ErrorCode::kInvalidArgument, "object writer is finished: path=" + path_);
     size_t written = 0;
-    const int error = WriteAll(fd_, bytes, &written);
+    const int error = WriteAll(store_->files_.get(), fd_, bytes, &written);
     bytes_written_ += static_cast<int64_t>(written);
     if (error == 0) return Status::OK();
     // A file that lacks a piece must never be named.
@@ -439,11 +363,11 @@ class LocalObjectWriter final : public ObjectWriter {
  private:
   void Discard() {
     if (fd_ < 0) return;
-    close(fd_);
+    (void)store_->files_->Close(fd_);
     fd_ = -1;
     // After a successful Finish the name is gone already. A name that cannot be removed now is
     // swept later.
-    (void)unlinkat(store_->root_fd_, temp_.c_str(), 0);
+    (void)store_->files_->Unlink(store_->root_fd_, temp_);
   }
 
   const std::shared_ptr<LocalStore> store_;
@@ -456,54 +380,55 @@ class LocalObjectWriter final : public ObjectWriter {
 // ---- LocalStore
 // ---------------------------------------------------------------------------------------------------
 
-Result<std::shared_ptr<LocalStore>> LocalStore::Open(const std::string& directory, bool create) {
+Result<std::shared_ptr<LocalStore>> LocalStore::Open(const std::string& directory, bool create,
+                                                     std::shared_ptr<FileSystem> files) {
   if (directory.empty()) return MakeError(ErrorCode::kInvalidArgument, "store directory is empty");
   if (create) {
     // Every missing ancestor, each made durable by a sync of its own parent.
     for (size_t end = directory.find('/', 1);; end = directory.find('/', end + 1)) {
       const std::string part = directory.substr(0, end);
-      if (mkdir(part.c_str(), 0755) == 0) {
+      const int made = files->MakeDirectory(FileSystem::kHere, part);
+      if (made == 0) {
         const size_t slash = part.find_last_of('/', part.find_last_not_of('/'));
         const std::string parent = slash == std::string::npos ? "."
                                    : slash == 0               ? "/"
                                                               : part.substr(0, slash);
-        const int fd = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0) return ErrnoError(errno, "open", parent);
-        const int error = SyncFile(fd, /*data_only=*/false);
-        close(fd);
+        const int fd = files->Open(FileSystem::kHere, parent, O_RDONLY | O_DIRECTORY);
+        if (fd < 0) return ErrnoError(-fd, "open", parent);
+        const int error = -files->Sync(fd, /*data_only=*/false);
+        (void)files->Close(fd);
         if (error != 0) return ErrnoError(error, "fsync", parent);
-      } else if (errno != EEXIST) {
-        return ErrnoError(errno, "mkdir", part);
+      } else if (made != -EEXIST) {
+        return ErrnoError(-made, "mkdir", part);
       }
       if (end == std::string::npos) break;
     }
   }
-  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int fd = files->Open(FileSystem::kHere, directory, O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
-    if (errno == ENOENT)
+    if (fd == -ENOENT)
       return MakeError(ErrorCode::kNotFound, "store directory does not exist: path=" + directory);
-    return ErrnoError(errno, "open", directory);
+    return ErrnoError(-fd, "open", directory);
   }
-  return std::shared_ptr<LocalStore>(new LocalStore(directory, fd));
+  return std::shared_ptr<LocalStore>(new LocalStore(std::move(files), directory, fd));
 }
 
-LocalStore::~LocalStore() { close(root_fd_); }
+LocalStore::~LocalStore() { (void)files_->Close(root_fd_); }
 
 Result<int> LocalStore::OpenForRead(const std::string& path, ObjectInfo* info) {
   ARROW_RETURN_NOT_OK(ValidatePath(path));
-  const int fd = OpenAt(root_fd_, path, O_RDONLY);
+  const int fd = files_->Open(root_fd_, path, O_RDONLY);
   if (fd < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return NotFound(path);
-    return ErrnoError(errno, "open", path);
+    if (fd == -ENOENT || fd == -ENOTDIR) return NotFound(path);
+    return ErrnoError(-fd, "open", path);
   }
-  struct stat st;
-  if (fstat(fd, &st) != 0) {
-    const int error = errno;
-    close(fd);
+  FileSystem::Stat st;
+  if (const int error = -files_->StatFile(fd, &st); error != 0) {
+    (void)files_->Close(fd);
     return ErrnoError(error, "fstat", path);
   }
-  if (!S_ISREG(st.st_mode)) {
-    close(fd);
+  if (!st.is_file) {
+    (void)files_->Close(fd);
     return NotFound(path);
   }
   *info = InfoOf(path, st);
@@ -512,22 +437,22 @@ Result<int> LocalStore::OpenForRead(const std::string& path, ObjectInfo* info) {
 
 Result<ObjectInfo> LocalStore::Head(const std::string& path) {
   ARROW_RETURN_NOT_OK(ValidatePath(path));
-  struct stat st;
-  if (fstatat(root_fd_, path.c_str(), &st, 0) != 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return NotFound(path);
-    return ErrnoError(errno, "stat", path);
+  FileSystem::Stat st;
+  if (const int error = -files_->StatAt(root_fd_, path, &st); error != 0) {
+    if (error == ENOENT || error == ENOTDIR) return NotFound(path);
+    return ErrnoError(error, "stat", path);
   }
-  if (!S_ISREG(st.st_mode)) return NotFound(path);
+  if (!st.is_file) return NotFound(path);
   return InfoOf(path, st);
 }
 
 Result<std::shared_ptr<arrow::Buffer>> LocalStore::Get(const std::string& path, ObjectInfo* info) {
   ObjectInfo found;
   ARROW_ASSIGN_OR_RAISE(const int fd, OpenForRead(path, &found));
-  base::ScopeGuard closer([fd] { close(fd); });
+  const base::ScopeGuard closer([&] { (void)files_->Close(fd); });
   // A copy, not a mapping: whole reads are of small objects, and a copy cannot fault later.
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(found.size));
-  const int64_t n = ReadAll(fd, buffer->mutable_data(), found.size, 0);
+  const int64_t n = ReadAll(files_.get(), fd, buffer->mutable_data(), found.size, 0);
   if (n < 0) return ErrnoError(static_cast<int>(-n), "pread", path);
   if (n < found.size) {
     return MakeError(ErrorCode::kUnavailable, "file shrank while it was read: path=" + path +
@@ -542,10 +467,10 @@ Result<std::shared_ptr<arrow::Buffer>> LocalStore::GetRange(const std::string& p
                                                             int64_t length) {
   ObjectInfo found;
   ARROW_ASSIGN_OR_RAISE(const int fd, OpenForRead(path, &found));
-  base::ScopeGuard closer([fd] { close(fd); });
+  const base::ScopeGuard closer([&] { (void)files_->Close(fd); });
   ARROW_RETURN_NOT_OK(CheckRange(path, found.size, offset, length));
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(length));
-  const int64_t n = ReadAll(fd, buffer->mutable_data(), length, offset);
+  const int64_t n = ReadAll(files_.get(), fd, buffer->mutable_data(), length, offset);
   if (n < 0) return ErrnoError(static_cast<int>(-n), "pread", path);
   if (n < length) {
     return MakeError(ErrorCode::kUnavailable, "file shrank while it was read: path=" + path +
@@ -560,16 +485,13 @@ Result<std::shared_ptr<arrow::io::RandomAccessFile>> LocalStore::OpenReader(
     const std::string& path) {
   ObjectInfo found;
   ARROW_ASSIGN_OR_RAISE(const int fd, OpenForRead(path, &found));
-  base::ScopeGuard closer([fd] { close(fd); });
-  if (found.size == 0) {
-    return std::make_shared<MappedFile>(std::make_shared<arrow::Buffer>(nullptr, 0));
+  const base::ScopeGuard closer([&] { (void)files_->Close(fd); });
+  std::shared_ptr<arrow::Buffer> bytes = std::make_shared<arrow::Buffer>(nullptr, 0);
+  if (found.size > 0) {
+    if (const int error = -files_->Map(fd, found.size, &bytes); error != 0)
+      return ErrnoError(error, "mmap", path);
   }
-  // The kernel's default read-ahead stays: scans want it, and point reads are served from the page
-  // cache or ask for their pages with WillNeed.
-  void* const data = mmap(nullptr, static_cast<size_t>(found.size), PROT_READ, MAP_SHARED, fd, 0);
-  if (data == MAP_FAILED) return ErrnoError(errno, "mmap", path);
-  return std::make_shared<MappedFile>(
-      std::make_shared<MappedBuffer>(static_cast<const uint8_t*>(data), found.size));
+  return std::make_shared<MappedFile>(files_, std::move(bytes));
 }
 
 // Makes the directories above `path` and their names durable. mkdir's "exists" does not say that
@@ -582,8 +504,8 @@ Status LocalStore::MakeParents(const std::string& path) {
     if (durable_directories_.contains(parent)) return Status::OK();
   }
   ARROW_RETURN_NOT_OK(MakeParents(parent));
-  if (mkdirat(root_fd_, parent.c_str(), 0755) != 0 && errno != EEXIST)
-    return ErrnoError(errno, "mkdir", parent);
+  if (const int error = -files_->MakeDirectory(root_fd_, parent); error != 0 && error != EEXIST)
+    return ErrnoError(error, "mkdir", parent);
   ARROW_RETURN_NOT_OK(SyncParent(parent));
   base::MutexLock lock(&mu_);
   durable_directories_.insert(parent);
@@ -592,10 +514,10 @@ Status LocalStore::MakeParents(const std::string& path) {
 
 Status LocalStore::SyncParent(const std::string& path) {
   const std::string parent = ParentOf(path);
-  const int fd = OpenAt(root_fd_, OrDot(parent), O_RDONLY | O_DIRECTORY);
-  if (fd < 0) return ErrnoError(errno, "open", parent);
-  const int error = SyncFile(fd, /*data_only=*/false);
-  close(fd);
+  const int fd = files_->Open(root_fd_, OrDot(parent), O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return ErrnoError(-fd, "open", parent);
+  const int error = -files_->Sync(fd, /*data_only=*/false);
+  (void)files_->Close(fd);
   // Whatever the errno: the entry may be on disk or not.
   return error == 0 ? Status::OK() : ErrnoError(ErrorCode::kUnavailable, error, "fsync", parent);
 }
@@ -606,11 +528,12 @@ Result<LocalStore::TempFile> LocalStore::MakeTempFile(const std::string& path) {
   ARROW_RETURN_NOT_OK(MakeParents(path));
   for (int attempt = 0;; ++attempt) {
     TempFile temp;
-    temp.name = Join(ParentOf(path), std::string(kTempPrefix) + std::to_string(getpid()) + "-" +
-                                         std::to_string(base::SeedFromEntropy()));
-    temp.fd = OpenAt(root_fd_, temp.name, O_WRONLY | O_CREAT | O_EXCL);
+    temp.name =
+        Join(ParentOf(path), std::string(kTempPrefix) + std::to_string(files_->ProcessId()) + "-" +
+                                 std::to_string(files_->UniqueNumber()));
+    temp.fd = files_->Open(root_fd_, temp.name, O_WRONLY | O_CREAT | O_EXCL);
     if (temp.fd >= 0) return temp;
-    const int error = errno;
+    const int error = -temp.fd;
     if (error == ENOENT && attempt == 0) {
       // Somebody removed the directory that this handle knew.
       {
@@ -627,15 +550,14 @@ Result<LocalStore::TempFile> LocalStore::MakeTempFile(const std::string& path) {
 // Gives the temporary file its final name if that is free.
 Status LocalStore::RenameNew(const std::string& temp, const std::string& path) {
   LAMINA_FAULT_POINT("local_store.rename");
-  if (renameat2(root_fd_, temp.c_str(), root_fd_, path.c_str(), RENAME_NOREPLACE) == 0)
-    return Status::OK();
-  int error = errno;
+  int error = -files_->Rename(root_fd_, temp, path, /*replace=*/false);
+  if (error == 0) return Status::OK();
   if (error == EINVAL || error == ENOSYS) {
     // This file system cannot (NFS, some FUSE): a link fails on an existing name just as well.
-    error = linkat(root_fd_, temp.c_str(), root_fd_, path.c_str(), 0) == 0 ? 0 : errno;
+    error = -files_->Link(root_fd_, temp, path);
     if (error == 0) {
-      (void)unlinkat(root_fd_, temp.c_str(),
-                     0);  // a second name that SweepTempFiles takes if this fails
+      // A second name that SweepTempFiles takes if this fails.
+      (void)files_->Unlink(root_fd_, temp);
       return Status::OK();
     }
   }
@@ -645,23 +567,24 @@ Status LocalStore::RenameNew(const std::string& temp, const std::string& path) {
 
 Result<ObjectInfo> LocalStore::PublishNew(int fd, const std::string& temp,
                                           const std::string& path) {
-  if (const int error = SetModified(fd, NowNanos()); error != 0)
+  if (const int error = -files_->SetModified(fd, files_->NowNanos()); error != 0)
     return ErrnoError(error, "futimens", temp);
   LAMINA_FAULT_POINT("local_store.sync_file");
-  if (const int error = SyncFile(fd, /*data_only=*/true); error != 0)
+  if (const int error = -files_->Sync(fd, /*data_only=*/true); error != 0)
     return ErrnoError(error, "fdatasync", temp);
-  struct stat st;
-  if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", temp);
+  FileSystem::Stat st;
+  if (const int error = -files_->StatFile(fd, &st); error != 0)
+    return ErrnoError(error, "fstat", temp);
   ARROW_RETURN_NOT_OK(RenameNew(temp, path));
   ARROW_RETURN_NOT_OK(SyncParent(path));
   return InfoOf(path, st);
 }
 
 Result<int> LocalStore::TakeCasLock() {
-  const int fd = OpenAt(root_fd_, kCasLockName, O_RDWR | O_CREAT);
-  if (fd < 0) return ErrnoError(errno, "open", kCasLockName);
-  if (const int error = LockFile(fd, /*wait=*/true); error != 0) {
-    close(fd);
+  const int fd = files_->Open(root_fd_, kCasLockName, O_RDWR | O_CREAT);
+  if (fd < 0) return ErrnoError(-fd, "open", kCasLockName);
+  if (const int error = -files_->Lock(fd, /*wait=*/true); error != 0) {
+    (void)files_->Close(fd);
     return ErrnoError(error, "flock", kCasLockName);
   }
   return fd;
@@ -670,20 +593,22 @@ Result<int> LocalStore::TakeCasLock() {
 Result<ObjectInfo> LocalStore::PublishReplacing(int fd, const std::string& temp,
                                                 const std::string& path,
                                                 const PutCondition& condition) {
-  if (const int error = SetModified(fd, NowNanos()); error != 0)
+  if (const int error = -files_->SetModified(fd, files_->NowNanos()); error != 0)
     return ErrnoError(error, "futimens", temp);
   LAMINA_FAULT_POINT("local_store.sync_file");
-  if (const int error = SyncFile(fd, /*data_only=*/true); error != 0)
+  if (const int error = -files_->Sync(fd, /*data_only=*/true); error != 0)
     return ErrnoError(error, "fdatasync", temp);
-  struct stat st;
-  if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", temp);
+  FileSystem::Stat st;
+  if (const int error = -files_->StatFile(fd, &st); error != 0)
+    return ErrnoError(error, "fstat", temp);
 
   ARROW_ASSIGN_OR_RAISE(const int lock_fd, TakeCasLock());
-  base::ScopeGuard unlock([lock_fd] { close(lock_fd); });
-  struct stat old;
-  const bool exists = fstatat(root_fd_, path.c_str(), &old, 0) == 0;
-  if (!exists && errno != ENOENT) return ErrnoError(errno, "stat", path);
-  if (exists && !S_ISREG(old.st_mode)) return ErrnoError(EISDIR, "rename", path);
+  const base::ScopeGuard unlock([&] { (void)files_->Close(lock_fd); });
+  FileSystem::Stat old;
+  const int stat_error = -files_->StatAt(root_fd_, path, &old);
+  const bool exists = stat_error == 0;
+  if (!exists && stat_error != ENOENT) return ErrnoError(stat_error, "stat", path);
+  if (exists && !old.is_file) return ErrnoError(EISDIR, "rename", path);
   if (condition.kind == PutCondition::Kind::kIfTagMatches) {
     const std::string current = exists ? InfoOf(path, old).tag : "none";
     if (!exists || current != condition.tag) {
@@ -691,26 +616,27 @@ Result<ObjectInfo> LocalStore::PublishReplacing(int fd, const std::string& temp,
                                                  condition.tag + " actual_tag=" + current);
     }
   }
-  if (exists && NanosOf(st.st_mtim) <= NanosOf(old.st_mtim)) {
+  if (exists && st.modified_nanos <= old.modified_nanos) {
     LAMINA_REACHED("local_store.put.modified_bumped");
     // The clock stepped back, or two Puts crossed. One nanosecond more is enough, unless the file
     // system stores coarser times.
     for (const int64_t step : {1LL, 1'000LL, 1'000'000LL, 1'000'000'000LL, 3'000'000'000LL}) {
-      if (const int error = SetModified(fd, NanosOf(old.st_mtim) + step); error != 0)
+      if (const int error = -files_->SetModified(fd, old.modified_nanos + step); error != 0)
         return ErrnoError(error, "futimens", temp);
-      if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", temp);
-      if (NanosOf(st.st_mtim) > NanosOf(old.st_mtim)) break;
+      if (const int error = -files_->StatFile(fd, &st); error != 0)
+        return ErrnoError(error, "fstat", temp);
+      if (st.modified_nanos > old.modified_nanos) break;
     }
-    if (NanosOf(st.st_mtim) <= NanosOf(old.st_mtim)) {
+    if (st.modified_nanos <= old.modified_nanos) {
       return MakeError(ErrorCode::kUnsupported,
                        "file system does not keep modification times: path=" + path);
     }
-    if (const int error = SyncFile(fd, /*data_only=*/false); error != 0)
+    if (const int error = -files_->Sync(fd, /*data_only=*/false); error != 0)
       return ErrnoError(error, "fsync", temp);
   }
   LAMINA_FAULT_POINT("local_store.rename");
-  if (renameat(root_fd_, temp.c_str(), root_fd_, path.c_str()) != 0)
-    return ErrnoError(errno, "rename", path);
+  if (const int error = -files_->Rename(root_fd_, temp, path, /*replace=*/true); error != 0)
+    return ErrnoError(error, "rename", path);
   // Still under the lock: whoever sees the new tag builds on something durable.
   ARROW_RETURN_NOT_OK(SyncParent(path));
   return InfoOf(path, st);
@@ -719,13 +645,13 @@ Result<ObjectInfo> LocalStore::PublishReplacing(int fd, const std::string& temp,
 Result<ObjectInfo> LocalStore::Put(const std::string& path, std::string_view bytes,
                                    const PutCondition& condition) {
   ARROW_ASSIGN_OR_RAISE(const TempFile temp, MakeTempFile(path));
-  base::ScopeGuard discard([&] {
-    close(temp.fd);
-    (void)unlinkat(root_fd_, temp.name.c_str(),
-                   0);  // gone already after a rename; else swept later if it stays
+  const base::ScopeGuard discard([&] {
+    (void)files_->Close(temp.fd);
+    // Gone already after a rename; else swept later if it stays.
+    (void)files_->Unlink(root_fd_, temp.name);
   });
   size_t written = 0;
-  if (const int error = WriteAll(temp.fd, bytes, &written); error != 0)
+  if (const int error = WriteAll(files_.get(), temp.fd, bytes, &written); error != 0)
     return ErrnoError(error, "write", path);
   if (condition.kind == PutCondition::Kind::kIfAbsent) return PublishNew(temp.fd, temp.name, path);
   return PublishReplacing(temp.fd, temp.name, path, condition);
@@ -739,36 +665,20 @@ Result<std::unique_ptr<ObjectWriter>> LocalStore::Create(const std::string& path
 
 Status LocalStore::Walk(const std::string& directory,
                         const std::function<Status(const std::string&, bool, int)>& visit) {
-  const int fd = OpenAt(root_fd_, OrDot(directory), O_RDONLY | O_DIRECTORY);
+  const int fd = files_->Open(root_fd_, OrDot(directory), O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return Status::OK();
-    return ErrnoError(errno, "open", directory);
+    if (fd == -ENOENT || fd == -ENOTDIR) return Status::OK();
+    return ErrnoError(-fd, "open", directory);
   }
-  DIR* const stream = fdopendir(fd);
-  if (stream == nullptr) {
-    const int error = errno;
-    close(fd);
-    return ErrnoError(error, "opendir", directory);
+  const base::ScopeGuard closer([&] { (void)files_->Close(fd); });
+  std::vector<FileSystem::Entry> entries;
+  if (const int error = -files_->List(fd, &entries); error != 0)
+    return ErrnoError(error, "readdir", directory);
+  for (const FileSystem::Entry& entry : entries) {
+    if (!entry.is_directory && !entry.is_file) continue;
+    ARROW_RETURN_NOT_OK(visit(Join(directory, entry.name), entry.is_directory, fd));
   }
-  base::ScopeGuard closer([stream] { closedir(stream); });
-  while (true) {
-    errno = 0;
-    const dirent* const entry = readdir(stream);
-    if (entry == nullptr)
-      return errno == 0 ? Status::OK() : ErrnoError(errno, "readdir", directory);
-    const std::string_view name = entry->d_name;
-    if (name == "." || name == "..") continue;
-    unsigned char type = entry->d_type;
-    if (type == DT_UNKNOWN || type == DT_LNK) {
-      struct stat st;
-      if (fstatat(dirfd(stream), entry->d_name, &st, 0) != 0)
-        continue;  // gone meanwhile, or a dangling link
-      type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_UNKNOWN;
-    }
-    if (type == DT_DIR || type == DT_REG) {
-      ARROW_RETURN_NOT_OK(visit(Join(directory, name), type == DT_DIR, dirfd(stream)));
-    }
-  }
+  return Status::OK();
 }
 
 Result<std::vector<ObjectInfo>> LocalStore::List(const std::string& prefix) {
@@ -784,10 +694,10 @@ Result<std::vector<ObjectInfo>> LocalStore::List(const std::string& prefix) {
     }
     // Also leaves out what other programs put there under names no object can have.
     if (!path.starts_with(prefix) || !ValidatePath(path).ok()) return Status::OK();
-    struct stat st;
-    if (fstatat(parent_fd, std::string(NameOf(path)).c_str(), &st, 0) != 0) {
-      return errno == ENOENT ? Status::OK()
-                             : ErrnoError(errno, "stat", path);  // deleted while we listed
+    FileSystem::Stat st;
+    if (const int error = -files_->StatAt(parent_fd, std::string(NameOf(path)), &st); error != 0) {
+      // Deleted while we listed.
+      return error == ENOENT ? Status::OK() : ErrnoError(error, "stat", path);
     }
     out.push_back(InfoOf(path, st));
     return Status::OK();
@@ -801,37 +711,38 @@ Result<std::vector<ObjectInfo>> LocalStore::List(const std::string& prefix) {
 
 Status LocalStore::Delete(const std::string& path) {
   ARROW_RETURN_NOT_OK(ValidatePath(path));
-  struct stat st;
-  if (fstatat(root_fd_, path.c_str(), &st, 0) != 0) {
-    return errno == ENOENT || errno == ENOTDIR ? Status::OK() : ErrnoError(errno, "stat", path);
+  FileSystem::Stat st;
+  if (const int error = -files_->StatAt(root_fd_, path, &st); error != 0) {
+    return error == ENOENT || error == ENOTDIR ? Status::OK() : ErrnoError(error, "stat", path);
   }
-  if (!S_ISREG(st.st_mode)) return Status::OK();
+  if (!st.is_file) return Status::OK();
   // Under the lock, or a conditional Put that has just compared the tag would bring the path back.
   // The directory is not synced: after a crash a deleted object may be there again, which costs
   // another Delete and nothing else.
   ARROW_ASSIGN_OR_RAISE(const int lock_fd, TakeCasLock());
-  base::ScopeGuard unlock([lock_fd] { close(lock_fd); });
-  if (unlinkat(root_fd_, path.c_str(), 0) == 0 || errno == ENOENT) return Status::OK();
-  return ErrnoError(errno, "unlink", path);
+  const base::ScopeGuard unlock([&] { (void)files_->Close(lock_fd); });
+  const int error = -files_->Unlink(root_fd_, path);
+  return error == 0 || error == ENOENT ? Status::OK() : ErrnoError(error, "unlink", path);
 }
 
 Result<std::unique_ptr<AppendFile>> LocalStore::OpenAppend(const std::string& path,
                                                            int64_t truncate_to) {
   ARROW_RETURN_NOT_OK(ValidatePath(path));
   ARROW_RETURN_NOT_OK(MakeParents(path));
-  const int fd = OpenAt(root_fd_, path, O_RDWR | O_APPEND | O_CREAT);
+  const int fd = files_->Open(root_fd_, path, O_RDWR | O_APPEND | O_CREAT);
   if (fd < 0) {
-    if (errno == ENOENT) {
+    if (fd == -ENOENT) {
       base::MutexLock lock(&mu_);
       durable_directories_
           .clear();  // the directory was removed by somebody: the next call makes it again
     }
-    return ErrnoError(errno, "open", path);
+    return ErrnoError(-fd, "open", path);
   }
-  base::ScopeGuard closer([fd] { close(fd); });
-  struct stat st;
-  if (fstat(fd, &st) != 0) return ErrnoError(errno, "fstat", path);
-  int64_t size = st.st_size;
+  base::ScopeGuard closer([&] { (void)files_->Close(fd); });
+  FileSystem::Stat st;
+  if (const int error = -files_->StatFile(fd, &st); error != 0)
+    return ErrnoError(error, "fstat", path);
+  int64_t size = st.size;
   if (truncate_to >= 0) {
     if (truncate_to > size) {
       return MakeError(ErrorCode::kInvalidArgument,
@@ -839,8 +750,9 @@ Result<std::unique_ptr<AppendFile>> LocalStore::OpenAppend(const std::string& pa
                            std::to_string(size) + " truncate_to=" + std::to_string(truncate_to));
     }
     // Also when the size stays: gives blocks that a crashed writer reserved behind the end back.
-    if (ftruncate(fd, truncate_to) != 0) return ErrnoError(errno, "ftruncate", path);
-    if (const int error = SyncFile(fd, /*data_only=*/false); error != 0) {
+    if (const int error = -files_->Truncate(fd, truncate_to); error != 0)
+      return ErrnoError(error, "ftruncate", path);
+    if (const int error = -files_->Sync(fd, /*data_only=*/false); error != 0) {
       return ErrnoError(ErrorCode::kStopped, error, "fsync", path);
     }
     size = truncate_to;
@@ -848,7 +760,7 @@ Result<std::unique_ptr<AppendFile>> LocalStore::OpenAppend(const std::string& pa
   // Every time, not only when this call made it: whoever made it may have died before its own sync.
   ARROW_RETURN_NOT_OK(SyncParent(path));
   closer.Dismiss();
-  return std::make_unique<LocalAppendFile>(fd, path, size);
+  return std::make_unique<LocalAppendFile>(files_, fd, path, size);
 }
 
 Result<std::unique_ptr<StoreLock>> LocalStore::Lock(const std::string& path) {
@@ -856,15 +768,15 @@ Result<std::unique_ptr<StoreLock>> LocalStore::Lock(const std::string& path) {
   ARROW_RETURN_NOT_OK(MakeParents(path));
   const std::string name =
       Join(ParentOf(path), std::string(kLockPrefix) + std::string(NameOf(path)));
-  const int fd = OpenAt(root_fd_, name, O_RDWR | O_CREAT);
-  if (fd < 0) return ErrnoError(errno, "open", name);
-  base::ScopeGuard closer([fd] { close(fd); });
+  const int fd = files_->Open(root_fd_, name, O_RDWR | O_CREAT);
+  if (fd < 0) return ErrnoError(-fd, "open", name);
+  base::ScopeGuard closer([&] { (void)files_->Close(fd); });
   // flock belongs to the open file, not to the process: a second handle of this process is refused
   // too. The file is never deleted, or two processes could each lock a file of this name.
-  if (const int error = LockFile(fd, /*wait=*/false); error != 0) {
+  if (const int error = -files_->Lock(fd, /*wait=*/false); error != 0) {
     if (error != EWOULDBLOCK) return ErrnoError(error, "flock", name);
     char holder[256];
-    const int64_t n = ReadAll(fd, holder, sizeof(holder), 0);
+    const int64_t n = ReadAll(files_.get(), fd, holder, sizeof(holder), 0);
     std::string who(holder, n > 0 ? static_cast<size_t>(n) : 0);
     while (!who.empty() && who.back() == '\n') who.pop_back();
     if (who.empty()) who = "unknown";
@@ -873,15 +785,15 @@ Result<std::unique_ptr<StoreLock>> LocalStore::Lock(const std::string& path) {
         "locked by another handle: path=" + directory_ + "/" + path + " holder: " + who,
         "close the database in that process first, or open it read-only");
   }
-  char host[256] = "unknown";
-  (void)gethostname(host, sizeof(host) - 1);  // "unknown" is good enough in a message
-  const std::string who = "pid=" + std::to_string(getpid()) + " host=" + host + "\n";
-  if (ftruncate(fd, 0) != 0) return ErrnoError(errno, "ftruncate", name);
+  const std::string who =
+      "pid=" + std::to_string(files_->ProcessId()) + " host=" + files_->HostName() + "\n";
+  if (const int error = -files_->Truncate(fd, 0); error != 0)
+    return ErrnoError(error, "ftruncate", name);
   size_t written = 0;
-  if (const int error = WriteAll(fd, who, &written); error != 0)
+  if (const int error = WriteAll(files_.get(), fd, who, &written); error != 0)
     return ErrnoError(error, "write", name);
   closer.Dismiss();
-  return std::make_unique<LocalLock>(fd);
+  return std::make_unique<LocalLock>(files_, fd);
 }
 
 Result<int64_t> LocalStore::SweepTempFiles(int64_t older_than_micros) {
@@ -891,13 +803,13 @@ Result<int64_t> LocalStore::SweepTempFiles(int64_t older_than_micros) {
     if (directory) return Walk(path, visit);
     const std::string name(NameOf(path));
     if (!name.starts_with(kTempPrefix)) return Status::OK();
-    struct stat st;
-    if (fstatat(parent_fd, name.c_str(), &st, 0) != 0) {
-      return errno == ENOENT ? Status::OK() : ErrnoError(errno, "stat", path);
+    FileSystem::Stat st;
+    if (const int error = -files_->StatAt(parent_fd, name, &st); error != 0) {
+      return error == ENOENT ? Status::OK() : ErrnoError(error, "stat", path);
     }
-    if (NanosOf(st.st_mtim) / 1000 >= older_than_micros) return Status::OK();
-    if (unlinkat(parent_fd, name.c_str(), 0) != 0) {
-      return errno == ENOENT ? Status::OK() : ErrnoError(errno, "unlink", path);
+    if (st.modified_nanos / 1000 >= older_than_micros) return Status::OK();
+    if (const int error = -files_->Unlink(parent_fd, name); error != 0) {
+      return error == ENOENT ? Status::OK() : ErrnoError(error, "unlink", path);
     }
     ++swept;
     return Status::OK();

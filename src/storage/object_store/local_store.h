@@ -12,6 +12,7 @@
 
 #include "base/mutex.h"
 #include "lamina/object_store.h"
+#include "storage/object_store/file_system.h"
 
 namespace lamina::storage {
 
@@ -24,7 +25,9 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
  public:
   /// kNotFound without `create` when the directory is absent; kInvalidArgument when it is not a
   /// directory.
-  static Result<std::shared_ptr<LocalStore>> Open(const std::string& directory, bool create);
+  static Result<std::shared_ptr<LocalStore>> Open(
+      const std::string& directory, bool create,
+      std::shared_ptr<FileSystem> files = SystemFileSystem());
   ~LocalStore() override;
   LocalStore(const LocalStore&) = delete;
   LocalStore& operator=(const LocalStore&) = delete;
@@ -58,8 +61,8 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
     std::string name;  // relative to the root
   };
 
-  LocalStore(std::string directory, int root_fd)
-      : directory_(std::move(directory)), root_fd_(root_fd) {}
+  LocalStore(std::shared_ptr<FileSystem> files, std::string directory, int root_fd)
+      : files_(std::move(files)), directory_(std::move(directory)), root_fd_(root_fd) {}
 
   Result<int> OpenForRead(const std::string& path, ObjectInfo* info);
   Result<TempFile> MakeTempFile(const std::string& path);
@@ -75,6 +78,7 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
   Status Walk(const std::string& directory,
               const std::function<Status(const std::string&, bool, int)>& visit);
 
+  const std::shared_ptr<FileSystem> files_;
   const std::string directory_;
   const int root_fd_;
   base::Mutex mu_;

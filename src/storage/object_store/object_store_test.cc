@@ -8,10 +8,12 @@
 
 #include <gtest/gtest.h>
 
+#include "base/clock.h"
 #include "storage/object_store/counting_store.h"
 #include "storage/object_store/local_store.h"
 #include "storage/object_store/memory_store.h"
 #include "storage/object_store/object_store_test_suite.h"
+#include "testing/sim_file_system.h"
 
 namespace lamina::storage {
 namespace {
@@ -40,10 +42,19 @@ std::shared_ptr<ObjectStore> MakeTempLocalStore() {
   return OpenLocalStore(directories.Make(), /*create=*/false).ValueOr(nullptr);
 }
 
+/// The local store's own code, on the file system that the crash tests run it on.
+std::shared_ptr<ObjectStore> MakeSimulatedStore() {
+  return LocalStore::Open("/database", /*create=*/true,
+                          std::make_shared<testing::SimFileSystem>(base::SystemClock()))
+      .ValueOr(nullptr);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Stores, ObjectStoreConformance,
     ::testing::Values(StoreFactory{"memory", [] { return MakeMemoryStore(); }},
                       StoreFactory{"local", [] { return MakeTempLocalStore(); }},
+                      StoreFactory{"local_on_simulated_files", [] { return MakeSimulatedStore(); },
+                                   /*locks=*/true, "pid=4711"},
                       StoreFactory{
                           "counting",
                           [] { return std::make_shared<CountingStore>(MakeMemoryStore()); }}),
