@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // As frames alone.
   DecodedFrame frame;
   if (DecodeFrame(bytes, 0, &frame) == nullptr) LAMINA_CHECK(frame.bytes <= size);
-  (void)FindIntactFrame(bytes, 0, 0, {});
+  (void)FindIntactFrames(bytes, 0, 0, {});
 
   // As a segment behind a sound header.
   const base::Ulid database;

@@ -8,8 +8,8 @@
 //       the end of the segment, when only zeros follow (space that the file system had set aside) —
 //       a lost frame there would
 //         break the next segment's link;
-//       a torn tail (W3), in the last segment of the last epoch, when no intact frame follows at
-//       any later offset; damage, otherwise.
+//       a torn tail (W3), in the last segment of the last epoch, when no intact frame at any later
+//       offset was written after this place had been synced; damage, otherwise.
 //  3. Then the torn tail is cut off, and a seal appended and synced. A torn header is written anew,
 //  so that the segment, which
 //     may be the floor, keeps its place.
@@ -31,8 +31,6 @@
 namespace lamina::storage::wal {
 
 namespace {
-
-constexpr size_t kNowhere = std::string_view::npos;
 
 std::string Place(const std::string& branch, SegmentId id, uint64_t offset) {
   return fmt::format("{}@{}", SegmentPath(branch, id), offset);
@@ -175,14 +173,17 @@ class Walker {
     uint32_t version = 0;
     std::string why;
     switch (DecodeSegmentHeader(bytes, &header, &running_, &version, &why)) {
-      case HeaderState::kNewerFormat:
+      case HeaderState::kOtherFormat: {
+        const bool newer = version > kFormatVersion;
         return MakeError(
             ErrorCode::kUnsupported,
-            fmt::format("the log was written by a newer LaminaDB: file={} format={} supported={}",
-                        SegmentPath(options_.branch, id), version, kFormatVersion),
-            "open it with a newer version");
+            fmt::format("the log was written by {} LaminaDB: file={} format={} supported={}",
+                        newer ? "a newer" : "an older", SegmentPath(options_.branch, id), version,
+                        kFormatVersion),
+            newer ? "open it with a newer version" : "open it with the version that wrote it");
+      }
       case HeaderState::kDamaged: {
-        const bool torn = last && FindIntactFrame(bytes, 0, salt, walk_.last_commit) == kNowhere;
+        const bool torn = last && FindIntactFrames(bytes, 0, salt, walk_.last_commit).synced == 0;
         if (torn) {
           LAMINA_REACHED("wal.replay.torn_header");
           walk_.previous = expected_previous;
@@ -239,8 +240,11 @@ class Walker {
           LAMINA_REACHED("wal.replay.zero_tail");
           break;
         }
-        const bool torn =
-            last && !walk_.sealed && FindIntactFrame(rest, 1, salt, walk_.last_commit) == kNowhere;
+        // What was not synced reaches the disk in any order: intact frames behind a hole are no
+        // proof of damage, unless one of them was written when this place had been synced.
+        const IntactFrames behind = FindIntactFrames(rest, 1, salt, walk_.last_commit);
+        const bool torn = last && !walk_.sealed && behind.synced <= at;
+        if (torn && behind.count > 0) LAMINA_REACHED("wal.replay.hole_in_unsynced");
         if (torn) {
           LAMINA_REACHED("wal.replay.torn_tail");
         } else {
@@ -307,11 +311,21 @@ Status MakeEndCertain(const std::shared_ptr<ObjectStore>& store, const ReplayOpt
     bytes = EncodeSegmentHeader({options.database_id, id, walk.previous, walk.chain});
   if (!walk.sealed) {
     LAMINA_REACHED("wal.seal");
-    AppendFrame(&bytes, FrameSalt(options.database_id, id),
-                {FrameType::kSeal, walk.last_commit, walk.last_system, {}});
+    // The cut has synced what lies before.
+    AppendFrame(
+        &bytes, FrameSalt(options.database_id, id),
+        {FrameType::kSeal, walk.last_commit, walk.last_system, {}, whole_header ? walk.end : 0});
     ARROW_RETURN_NOT_OK(file->Append(bytes));
   }
   LAMINA_FAULT_POINT("wal.seal.after_append");
+  ARROW_RETURN_NOT_OK(file->Sync());
+  return file->Close();
+}
+
+Status SyncSegment(const std::shared_ptr<ObjectStore>& store, const ReplayOptions& options,
+                   SegmentId id) {
+  ARROW_ASSIGN_OR_RAISE(const std::unique_ptr<AppendFile> file,
+                        store->OpenAppend(SegmentPath(options.branch, id)));
   ARROW_RETURN_NOT_OK(file->Sync());
   return file->Close();
 }
@@ -404,10 +418,13 @@ Result<ReplayReport> Replay(const std::shared_ptr<ObjectStore>& store, const Rep
   }
   if (end) {
     report.last_epoch = end->epoch;
-    // A sound log that ends in its seal is left untouched.
-    const bool certain = walk.sealed && !walk.damage;
-    if (!options.read_only && !certain)
-      ARROW_RETURN_NOT_OK(MakeEndCertain(store, options, walk, *end));
+    if (!options.read_only) {
+      // A sound log that ends in its seal is left as it is, but synced: who wrote the seal may have
+      // died before its sync, and what follows is only right behind a seal.
+      const bool certain = walk.sealed && !walk.damage;
+      ARROW_RETURN_NOT_OK(certain ? SyncSegment(store, options, *end)
+                                  : MakeEndCertain(store, options, walk, *end));
+    }
   }
   return report;
 }

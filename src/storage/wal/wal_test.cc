@@ -66,7 +66,7 @@ class WalTest : public testing::Test {
     ASSERT_TRUE(writer.Append({&frame, 1}).ok());
   }
 
-  /// One epoch with these commits, closed but not sealed.
+  /// One epoch with these commits, each synced, and then the process is gone: not sealed.
   Log WriteEpoch(uint64_t epoch, uint64_t first, uint64_t count, int64_t segment_bytes = 64 << 20,
                  size_t size = 5) {
     Log log;
@@ -74,8 +74,8 @@ class WalTest : public testing::Test {
     for (uint64_t c = first; c < first + count; ++c) {
       log.push_back(MakeEntry(c, size));
       Append(*writer, log.back());
+      EXPECT_TRUE(writer->Sync().ok());
     }
-    EXPECT_TRUE(writer->Close().ok());
     return log;
   }
 
@@ -251,7 +251,7 @@ TEST_F(WalTest, TailCutAtEveryByteKeepsAPrefix) {
 TEST_F(WalTest, FlippedByteAnywhereIsNamedOrATornTail) {
   Log log = WriteEpoch(1, 1, 2);
   ASSERT_TRUE(Read().ok());
-  const Log more = WriteEpoch(2, 3, 5, 200, 11);
+  const Log more = WriteEpoch(2, 3, 6, 180, 11);
   log.insert(log.end(), more.begin(), more.end());
   const auto whole = Copy();
   const std::string last = SegmentPath("main", Segments().back().first);
@@ -308,7 +308,7 @@ TEST_F(WalTest, IntactFrameBehindDamageIsNotATornTail) {
     const auto read = Read();
     ASSERT_FALSE(read.ok());
     EXPECT_EQ(CodeOf(read.status()), ErrorCode::kCorruption);
-    EXPECT_NE(MessageOf(read.status()).find(path + "@105"), std::string::npos)
+    EXPECT_NE(MessageOf(read.status()).find(path + "@113"), std::string::npos)
         << read.status().ToString();
   }
 }
@@ -323,7 +323,7 @@ TEST_F(WalTest, AValueThatHoldsALogIsNotMistakenForFrames) {
     auto writer = Open(2);
     Append(*writer, MakeEntry(1));
     Append(*writer, {2, 5'000'000, inner + "tail"});
-    ASSERT_TRUE(writer->Close().ok());
+    ASSERT_TRUE(writer->Sync().ok());
   }
   const std::string path = SegmentPath("main", {2, 1});
   std::string bytes = Bytes(path);
@@ -427,18 +427,97 @@ TEST_F(WalTest, WriterRefusesAnEpochBehindAnUnsealedOne) {
   EXPECT_EQ(CodeOf(Writer::Open(store_, options).status()), ErrorCode::kInvalidArgument);
 }
 
-TEST_F(WalTest, NewerFormatIsRefusedNamingBothVersions) {
+TEST_F(WalTest, AnotherFormatIsRefusedNamingBothVersions) {
   WriteEpoch(1, 1, 3);
   const std::string path = SegmentPath("main", {1, 1});
-  std::string header = Bytes(path).substr(0, kSegmentHeaderBytes);
-  header[header_field::kVersion.offset] = 2;
-  const uint32_t checksum = base::Crc32c(header.substr(0, header_field::kChecksum.offset));
-  std::memcpy(header.data() + header_field::kChecksum.offset, &checksum, 4);
-  Overwrite(path, header);
-  const auto read = Read();
-  EXPECT_EQ(CodeOf(read.status()), ErrorCode::kUnsupported);
-  EXPECT_NE(MessageOf(read.status()).find("format=2 supported=1"), std::string::npos)
-      << read.status().ToString();
+  for (const char version : {'\1', '\3'}) {
+    std::string header = Bytes(path).substr(0, kSegmentHeaderBytes);
+    header[header_field::kVersion.offset] = version;
+    const uint32_t checksum = base::Crc32c(header.substr(0, header_field::kChecksum.offset));
+    std::memcpy(header.data() + header_field::kChecksum.offset, &checksum, 4);
+    Overwrite(path, header);
+    const auto read = Read();
+    EXPECT_EQ(CodeOf(read.status()), ErrorCode::kUnsupported);
+    EXPECT_NE(MessageOf(read.status()).find(fmt::format("format={} supported=2", int{version})),
+              std::string::npos)
+        << read.status().ToString();
+    EXPECT_EQ(Bytes(path), header) << "what cannot be read is not cut";
+  }
+}
+
+TEST_F(WalTest, AHoleInWhatWasNeverSyncedIsATornTail) {
+  // Three frames after the last sync; the disk has the third, and of the second nothing.
+  Log log = WriteEpoch(1, 1, 2);
+  {
+    ASSERT_TRUE(Read().ok());
+    auto writer = Open(2);
+    for (uint64_t c = 3; c <= 6; ++c) {
+      log.push_back(MakeEntry(c));
+      Append(*writer, log.back());
+      if (c == 3) {
+        ASSERT_TRUE(writer->Sync().ok());
+      }
+    }
+  }
+  const std::string path = SegmentPath("main", {2, 1});
+  const std::string whole = Bytes(path);
+  const size_t frame = kFrameHeaderBytes + 5;
+  std::string holed = whole;
+  std::fill_n(holed.begin() + kSegmentHeaderBytes + static_cast<ptrdiff_t>(2 * frame), frame, '\0');
+  Overwrite(path, holed);
+  ReplayReport report;
+  EXPECT_EQ(*Read(Options(), &report), Log(log.begin(), log.begin() + 4));
+  EXPECT_EQ(report.torn_bytes, 2 * frame);
+  // What was synced before a later frame was written is no such hole.
+  holed = whole;
+  std::fill_n(holed.begin() + kSegmentHeaderBytes, frame, '\0');
+  Overwrite(path, holed);
+  EXPECT_EQ(CodeOf(Read().status()), ErrorCode::kCorruption);
+}
+
+TEST_F(WalTest, AHeaderThatWasNeverSyncedIsATornHeader) {
+  Log log;
+  {
+    auto writer = Open(1);
+    Append(*writer, MakeEntry(1));
+    Append(*writer, MakeEntry(2));
+  }
+  const std::string path = SegmentPath("main", {1, 1});
+  std::string bytes = Bytes(path);
+  std::fill_n(bytes.begin(), kSegmentHeaderBytes, '\0');
+  Overwrite(path, bytes);
+  ReplayReport report;
+  EXPECT_EQ(*Read(Options(), &report), Log{});
+  EXPECT_EQ(report.torn_at, path + "@0");
+  WriteEpoch(2, 1, 1);
+  EXPECT_EQ(*Read(), Log{MakeEntry(1)});
+}
+
+TEST_F(WalTest, ALogThatWasClosedLosesNothingToADamagedByte) {
+  Log log;
+  {
+    auto writer = Open(1);
+    for (uint64_t c = 1; c <= 3; ++c) {
+      log.push_back(MakeEntry(c));
+      Append(*writer, log.back());
+    }
+    ASSERT_TRUE(writer->Close().ok());
+  }
+  const std::string path = SegmentPath("main", {1, 1});
+  const std::string bytes = Bytes(path);
+  const size_t seal_at = bytes.size() - kFrameHeaderBytes;
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    SCOPED_TRACE(at);
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 4);
+    Overwrite(path, damaged);
+    const auto read = Read();
+    if (at < seal_at) {
+      EXPECT_EQ(CodeOf(read.status()), ErrorCode::kCorruption);
+    } else {
+      EXPECT_EQ(*read, log);
+    }
+  }
 }
 
 TEST_F(WalTest, SalvageKeepsWhatLiesBeforeTheDamage) {
@@ -759,9 +838,9 @@ TEST_F(WalTest, ListFramesNamesTheDamage) {
   auto frames = *ListFrames(store_, Options());
   ASSERT_EQ(frames.size(), 3u);
   EXPECT_EQ(frames[0].offset, 72u);
-  EXPECT_EQ(frames[0].length, 33u);
+  EXPECT_EQ(frames[0].length, 41u);
   EXPECT_TRUE(frames[2].damage.starts_with("torn tail: ")) << frames[2].damage;
-  EXPECT_EQ(frames[2].offset, 138u);
+  EXPECT_EQ(frames[2].offset, 154u);
   bytes[75] = static_cast<char>(bytes[75] ^ 1);
   Overwrite(path, bytes);
   frames = *ListFrames(store_, Options());
