@@ -44,10 +44,12 @@ void DeleteWritten(ObjectStore* store, const std::vector<std::string>& written) 
   for (const std::string& path : written) (void)store->Delete(path);
 }
 
-// A fenced or unsettled publish must not be followed by anything.
+// A fenced or unsettled publish must not be followed by anything, nor a sync of the store that
+// failed.
 bool EndsWriting(const Status& status) {
   const ErrorCode code = CodeOf(status);
-  return code == ErrorCode::kFenced || code == ErrorCode::kCommitUnknown;
+  return code == ErrorCode::kFenced || code == ErrorCode::kCommitUnknown ||
+         code == ErrorCode::kStopped;
 }
 
 }  // namespace
@@ -322,6 +324,7 @@ Status EngineImpl::FlushSealed() {
     if (status.ok()) flush_backoff_micros_ = 0;
   }
   if (!status.ok()) {
+    if (EndsWriting(status)) Stop(status);
     LAMINA_REACHED("engine.flush.failed");
     counters_.flush_failures.Add();
     base::Trace(options_.trace.get(), "engine", "flush.failed",
@@ -432,6 +435,7 @@ Result<bool> EngineImpl::RunCompaction(
         status.ok() || CodeOf(status) == ErrorCode::kCancelled ? Status::OK() : status;
   }
   if (!status.ok()) {
+    if (EndsWriting(status)) Stop(status);
     if (CodeOf(status) != ErrorCode::kCancelled) {
       counters_.compaction_failures.Add();
       base::Trace(options_.trace.get(), "engine", "compaction.failed",

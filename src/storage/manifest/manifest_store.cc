@@ -11,6 +11,8 @@
 //                 first put still arrives, one of the two meets a conflict and the id tells. It
 //                 moved without our id: the condition of the lost put can never hold again, begin
 //                 at 1; but after 64 other commits the id may have been pushed out: kCommitUnknown.
+//       stopped   (a sync failed) whatever the ref reads like, the disk may not have it:
+//       kCommitUnknown.
 // One commit id serves all tries of one Commit, so an edit counts once.
 
 #include "storage/manifest/manifest_store.h"
@@ -338,6 +340,8 @@ struct ManifestStore::Impl {
         return Publish(std::move(next));
       }
       const ErrorCode code = CodeOf(put);
+      // The store's own sync failed: reading the ref back would show what may never be on disk.
+      if (code == ErrorCode::kStopped) return Unknown(put);
       if (code != ErrorCode::kConflict) {
         if (NothingHappened(code)) return unclear == 0 ? put : Unknown(put);
         if (unclear++ == 0) unclear_base = base->number;
@@ -423,6 +427,7 @@ Result<std::unique_ptr<ManifestStore>> ManifestStore::Create(Options options) {
   const Status put = PutRef(*o.store, impl->path, bytes, PutCondition::IfAbsent(), &state.tag);
   if (!put.ok()) {
     if (NothingHappened(CodeOf(put))) return put;
+    if (CodeOf(put) == ErrorCode::kStopped) return impl->Unknown(put);
     // Ours, or someone else's: the ref tells. Also after kAlreadyExists, which a store's own retry
     // can bring about.
     Result<State> loaded = Load(*o.store, o.branch, nullptr);
