@@ -59,10 +59,10 @@ build: setup ## Build everything in the release preset
 	$(call compile,release)
 
 .PHONY: test
-test: ## Run all tests: layer check, unit tests (ASan+UBSan), long tests (release)
+test: ## Run all tests: layer check, unit tests (ASan+UBSan), long tests and simulator (release)
 	@# Every stage runs even if one before failed: one report shows all. Without the tools, nothing would mean anything.
 	@status=0; report=(); \
-	for stage in setup test-checks test-unit test-release; do \
+	for stage in setup test-checks test-unit test-release sim; do \
 	  begin=$$SECONDS; echo "=== $$stage"; result=ok; \
 	  $(MAKE) "$$stage" || { result=FAILED; status=1; }; \
 	  report+=("$$(printf '%-14s %5d s  %s' "$$stage" $$((SECONDS - begin)) "$$result")"); \
@@ -86,6 +86,11 @@ test-unit: setup ## Only the unit tests, under AddressSanitizer and UndefinedBeh
 test-release: setup ## Only the long tests (model, durability, interop), in the release preset
 	$(call compile,release,all release_tests)
 	$(call ctest,release,-L '^release$$' $(if $(TEST),-R '$(TEST)'))
+
+.PHONY: sim
+sim: setup ## Only the simulator: crashes, failures and damage on a simulated machine, in the release preset
+	$(call compile,release,sim_tests)
+	$(call ctest,release,-L '^sim$$' --verbose $(if $(TEST),-R '$(TEST)'))
 
 .PHONY: tsan
 tsan: setup ## Run the unit tests under ThreadSanitizer
