@@ -226,7 +226,9 @@ class FileReaderImpl final : public FileReader {
   Result<std::shared_ptr<arrow::BinaryArray>> EncodeKeys(const arrow::RecordBatch& batch) const {
     Result<std::shared_ptr<arrow::BinaryArray>> keys = key_codec_.Encode(batch);
     // The writer encoded these very keys: what cannot be encoded now is not what was written.
-    return keys.ok() ? std::move(keys) : Damaged(keys.status().message());
+    // Only what memory was missing for is not the file's fault.
+    if (keys.ok() || keys.status().IsOutOfMemory()) return keys;
+    return Damaged(keys.status().message());
   }
 
   void Remember(const PageKey& key, const std::shared_ptr<arrow::Array>& array) const {
