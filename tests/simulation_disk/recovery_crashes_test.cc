@@ -73,11 +73,11 @@ std::string RunCase(const ScenarioOptions& options, const Start& start, uint64_t
   base::Random random(seed);
   base::ManualClock clock(start.now_micros);
   const uint64_t depth = 1 + random.Uniform(3);
-  auto disk = start.disk->CrashClone(SimDamage::kNothingLost, 1, &clock);
+  auto disk = start.disk->CrashClone(SimDamage::kNothingLost, random.Next64(), &clock);
   std::string story;
   for (uint64_t level = 0; level < depth; ++level) {
     // How many calls an undisturbed recovery makes decides where it is disturbed.
-    const auto trial = disk->CrashClone(SimDamage::kNothingLost, 1);
+    const auto trial = disk->CrashClone(SimDamage::kNothingLost, random.Next64());
     const uint64_t database_seed = random.Next64();
     if (const auto opened = OpenDatabase(trial, &clock, options, database_seed); !opened.ok())
       return fmt::format("{}open {}: {}", story, level, opened.status().ToString());

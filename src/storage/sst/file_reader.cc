@@ -683,6 +683,7 @@ PageSet FileReaderImpl::PruneTimes(const PageSet& pages, SystemTime system_from,
 
 Status FileReaderImpl::Verify() const {
   ReadCounters counters;
+  ARROW_RETURN_NOT_OK(paged_->VerifyMagic(&counters));
   std::vector<int> all(paged_->columns().size());
   for (size_t i = 0; i < all.size(); ++i) {
     all[i] = static_cast<int>(i);

@@ -169,6 +169,14 @@ Result<std::shared_ptr<arrow::Buffer>> PagedFile::ReadAt(int64_t offset, int64_t
   return bytes;
 }
 
+Status PagedFile::VerifyMagic(ReadCounters* counters) const {
+  ARROW_ASSIGN_OR_RAISE(
+      const std::shared_ptr<arrow::Buffer> magic,
+      ReadAt(0, static_cast<int64_t>(std::string_view(kParquetMagic).size()), counters));
+  if (std::string_view(*magic) == kParquetMagic) return Status::OK();
+  return Damaged("not a Parquet file: offset=0");
+}
+
 Status PagedFile::Load(ObjectStore* store, const DataFile& file, ReadCounters* counters) {
   Result<std::shared_ptr<arrow::io::RandomAccessFile>> source = store->OpenReader(path_);
   if (!source.ok()) {

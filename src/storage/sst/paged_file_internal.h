@@ -107,6 +107,9 @@ class PagedFile {
                                                                std::span<const int> columns,
                                                                ReadCounters* counters) const;
 
+  /// The file's first bytes, which nothing here needs but every other reader of Parquet.
+  Status VerifyMagic(ReadCounters* counters) const;
+
   /// Null when Parquet wrote none (a page whose values have no order).
   const parquet::ColumnIndex* PageStatistics(int row_group, int leaf) const;
 
