@@ -61,46 +61,51 @@ enum class SimDeath : uint8_t {
   kPark,
 };
 
-/// One world. Use it from one thread; what actors may call is said at each function. Several can
-/// live at once, each on its own thread.
+/// One world. The thread that makes it is its first actor (group 0) until the destructor: what it
+/// does before, between and after runs is scheduled and timed like the work of all others. It alone
+/// calls Run and the destructor; everything else is for any actor. Several worlds can live at once,
+/// each with its own first thread.
 class SimScheduler {
  public:
   explicit SimScheduler(uint64_t seed, SimOptions options = {});
-  /// Ends the executor. After an error of Run its actors are left where they are, for ever.
+  /// Ends the executor. All other threads that were made by actors have to be joined by then.
   ~SimScheduler();
   SimScheduler(const SimScheduler&) = delete;
   SimScheduler& operator=(const SimScheduler&) = delete;
 
-  /// Adds an actor; it starts in Run, or at once when an actor calls. Actors that call this or make
-  /// a base::Thread pass their group on unless told otherwise. `body` must not throw.
+  /// Adds an actor; it starts in Run, or at once when another actor than the first calls. Group:
+  /// the caller's, unless told; so it is for a base::Thread made by an actor. `body` must not
+  /// throw.
   void Spawn(std::string name, std::function<void()> body) {
     Spawn(std::move(name), -1, std::move(body));
   }
   void Spawn(std::string name, int group, std::function<void()> body);
 
   /// Runs until all spawned actors have ended and every thread that they left behind (workers of an
-  /// executor) waits. Can be called again after more Spawn calls. From outside only.
+  /// executor) waits. Can be called again after more Spawn calls.
   /// Errors: kInternal for a deadlock or too many steps: names the seed, and for each actor where
-  /// it is and what it waits for. Nothing more can be run then.
+  /// it is and what it waits for. The actors stay where they are for ever; whoever waits for what
+  /// they hold, like the destructor of a database, ends the process with the same report. Outside
+  /// Run a deadlock ends the process at once.
   Status Run();
 
-  /// The simulation's time. For actors base::SystemClock() shows the same, so nothing needs to be
-  /// given it; a call from outside does not wait.
+  /// base::SystemClock(), which shows the simulation's time to actors: nothing needs to be given
+  /// it.
   base::Clock* clock();
-  /// A base::ThreadPoolExecutor whose workers are actors; made at the first call, which comes from
-  /// outside or an actor. Belongs to no group: a group that can die makes its own, inside an actor.
+  /// A base::ThreadPoolExecutor whose workers are actors of group 0; made at the first call. A
+  /// group that can die makes its own (or its database does), inside an actor.
   std::shared_ptr<base::Executor> executor();
   /// Steps what NowMicros shows. Durations, sleeps and timeouts go on as before.
   void JumpWallClock(int64_t micros);
 
-  /// Ends the group's actors at their next scheduling point. From any actor, or between runs; an
-  /// actor that kills its own group with kPark does not return. Idempotent.
+  /// Ends the group's actors; not for group 0. An actor that kills its own group with kPark does
+  /// not return.
   void KillGroup(int group, SimDeath death = SimDeath::kUnwind);
 
-  /// Chance for what actors do, apart from the one that schedules. From actors, or between runs.
+  /// Chance for what actors do, apart from the one that schedules.
   base::Random& random();
 
-  /// A line that becomes part of the trace and its hash. From actors, or between runs.
+  /// A line that becomes part of the trace and its hash.
   void Trace(std::string_view line);
   /// Same seed and program, same hash: over every point, choice, step of time and line.
   uint64_t trace_hash() const;
