@@ -1,6 +1,7 @@
 // The one place that makes threads.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
@@ -24,6 +25,7 @@ class Thread {
 
  private:
   std::thread thread_;
+  uint64_t ticket_ = 0;  // of a simulation's thread (schedule_hook.h)
 };
 
 /// Cores the process may use, at least 1.
