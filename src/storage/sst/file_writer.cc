@@ -27,6 +27,7 @@
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "catalog/key_codec.h"
+#include "storage/object_store/write_once.h"
 #include "storage/sst/column_layout.h"
 #include "storage/sst/file_format_internal.h"
 #include "storage/sst/key_index.h"
@@ -507,7 +508,8 @@ class FileWriterImpl final : public FileWriter {
     file_.columns =
         FileStatistics(*writer_->metadata(), StatisticsColumns(*writer_->metadata()->schema()));
     LAMINA_FAULT_POINT("sst.finish");
-    ARROW_RETURN_NOT_OK(sink_->Finish());
+    const int64_t bytes = sink_->position();
+    ARROW_RETURN_NOT_OK(SettleFinish(store_.get(), path_, bytes, sink_->Finish().status()));
     return file_;
   }
 
