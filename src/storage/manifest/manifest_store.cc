@@ -24,6 +24,7 @@
 #include "base/mutex.h"
 #include "catalog/system_tables.h"
 #include "storage/manifest/format_internal.h"
+#include "storage/object_store/write_once.h"
 
 namespace lamina::storage::manifest {
 
@@ -238,7 +239,7 @@ struct ManifestStore::Impl {
     LAMINA_FAULT_POINT("manifest.base.before_put");
     // An error, also an unclear one, publishes nothing: no ref names the object, and its name is
     // used once.
-    ARROW_RETURN_NOT_OK(options.store->Put(ref->base, bytes, PutCondition::IfAbsent()).status());
+    ARROW_RETURN_NOT_OK(PutOnce(options.store.get(), ref->base, bytes));
     LAMINA_REACHED("manifest.base.written");
     CountStats([](ManifestStats& s) { ++s.bases_written; });
     return Status::OK();
@@ -279,13 +280,21 @@ struct ManifestStore::Impl {
                      "stop writing and reopen the database");
   }
 
+  Status Fenced(uint64_t own, uint64_t newest) const {
+    return MakeError(
+        ErrorCode::kFenced,
+        fmt::format("a newer owner has claimed the database: ref={} own_epoch={} newest={}", path,
+                    own, newest),
+        "reopen the database");
+  }
+
   /// After an unclear put: the ref as it is now, read with patience.
   Status ReloadPatiently() LAMINA_REQUIRES(commit_mu) {
     Status status;
     for (int i = 0; i < kReadTriesMax; ++i) {
       if (i > 0) options.clock->SleepMicros(kBackoffMicros << i);
       status = Reload();
-      if (status.ok() || CodeOf(status) != ErrorCode::kUnavailable) break;
+      if (status.ok()) break;  // a damaged body or a refusal may pass as well
     }
     return status;
   }
@@ -313,11 +322,7 @@ struct ManifestStore::Impl {
       if (claim) {
         edit.owner_epoch = base->owner_epoch + 1;
       } else if (own_epoch != 0 && base->owner_epoch > own_epoch) {
-        return MakeError(
-            ErrorCode::kFenced,
-            fmt::format("a newer owner has claimed the database: ref={} own_epoch={} newest={}",
-                        path, own_epoch, base->owner_epoch),
-            "reopen the database");
+        return Fenced(own_epoch, base->owner_epoch);
       }
       Result<VersionPtr> applied = Apply(*base, edit);
       if (!applied.ok()) {
@@ -345,13 +350,20 @@ struct ManifestStore::Impl {
         LAMINA_REACHED("manifest.cas.conflict");
       }
       const std::string tag_before = Held().tag;
-      // Without an unclear put a failed read is only that: nothing of ours can be in the ref.
+      // A conflict is not clear either: the store's client may have repeated a put of ours that had
+      // succeeded. Only the ref tells.
       const Status loaded = ReloadPatiently();
-      if (!loaded.ok()) return unclear == 0 ? loaded : Unknown(loaded);
+      if (!loaded.ok()) return Unknown(loaded);
       if (Held().Lists(commit_id)) {
         LAMINA_REACHED("manifest.cas.settled");
         CountStats([](ManifestStats& s) { ++s.unknown_outcomes_settled; });
         if (edit.owner_epoch) own_epoch = *edit.owner_epoch;
+        // It happened, but what the ref holds now is the work of a newer owner, which ours does not
+        // know: nothing may be built on it.
+        if (own_epoch != 0 && Held().version->owner_epoch > own_epoch) {
+          LAMINA_REACHED("manifest.cas.settled_and_fenced");
+          return Fenced(own_epoch, Held().version->owner_epoch);
+        }
         return Held().version;
       }
       if (Held().tag == tag_before) {
