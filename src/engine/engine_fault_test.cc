@@ -9,6 +9,7 @@
 #include "base/executor.h"
 #include "engine/engine_test_support_internal.h"
 #include "testing/faulty_store.h"
+#include "testing/sim_object_store.h"
 
 namespace lamina::engine {
 namespace {
@@ -139,6 +140,41 @@ TEST(EngineFaultTest, LostAnswerOfAFlushsPublishIsSettled) {
   EXPECT_EQ(engine->version()->flushed_commit.value, 1u);
   EXPECT_EQ(Get(*engine, "a"), "1");
   EXPECT_TRUE(Put(engine.get(), "b", "2").ok());
+}
+
+TEST(EngineFaultTest, WhatAnOlderOwnerPublishesWhileANewerOneOpensIsNotLost) {
+  // A store without a lock that excludes: the older owner publishes between the newer one's reading
+  // of the ref and its claim.
+  Harness h;
+  testing::SimObjectStore::Options no_lock;
+  const auto shared = std::make_shared<testing::SimObjectStore>(h.base, no_lock);
+  const auto options = [&](std::shared_ptr<ObjectStore> store) {
+    EngineOptions o = h.Options();
+    o.store = std::move(store);
+    o.wal = false;
+    return o;
+  };
+  auto older = MustOpen(options(shared));
+  ASSERT_TRUE(Put(older.get(), "a", "1").ok());
+  ASSERT_TRUE(older->Flush().ok());
+  ASSERT_TRUE(Put(older.get(), "b", "2").ok());
+  bool published = false;
+  auto newer = MustOpen(options(
+      std::make_shared<testing::ProcessStore>(shared, [&](RequestKind kind, std::string_view path) {
+        if (kind != RequestKind::kPut || path != "refs/main" || published) return;
+        published = true;
+        EXPECT_TRUE(older->Flush().ok());
+      })));
+  ASSERT_TRUE(published);
+  EXPECT_EQ(newer->newest_commit().value, 2u);
+  EXPECT_EQ(Get(*newer, "a"), "1");
+  EXPECT_EQ(Get(*newer, "b"), "2");
+  EXPECT_EQ(Put(newer.get(), "c", "3")->commit.value, 3u);
+  EXPECT_TRUE(newer->Flush().ok());
+  ASSERT_TRUE(Put(older.get(), "d", "4").ok());  // in memory only
+  EXPECT_EQ(CodeOf(older->Flush()), ErrorCode::kFenced);
+  EXPECT_EQ(CodeOf(Put(older.get(), "e", "5").status()), ErrorCode::kFenced);
+  EXPECT_TRUE(newer->Check(nullptr)->empty());
 }
 
 }  // namespace

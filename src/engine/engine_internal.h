@@ -159,6 +159,8 @@ class EngineImpl final : public Engine {
 
   // --- recovery.cc ---
   Status OpenManifest();
+  /// State, memtables and counters as `version` and the log from its floor say. Nobody reads yet.
+  Status RecoverFrom(const storage::manifest::VersionPtr& version);
   Status ReplayLog();
   Status ApplyReplayed(const storage::wal::Frame& frame);
   void StopBackground();

@@ -6,7 +6,9 @@
 //   3. replay the log from the manifest's floor: commits the files have are skipped, the others go
 //   to a memtable. Replay makes
 //      the end of the last epoch certain (cuts a torn tail, seals)
-//   4. claim the next owner epoch in the manifest: an older owner can publish nothing from here on
+//   4. claim the next owner epoch in the manifest: an older owner can publish nothing from here on.
+//   If one published since step 2 (its store has no lock that excludes), what was recovered is of
+//   the version before: 3 again, from the claimed version
 //   5. begin the log of the new epoch
 // A read-only open stops after 3 and writes nothing at all.
 #include <algorithm>
@@ -187,17 +189,8 @@ Status EngineImpl::ReplayLog() {
   return Status::OK();
 }
 
-Status EngineImpl::Recover() {
-  const int64_t begin = clock_->MonotonicNanos();
-  ARROW_RETURN_NOT_OK(OpenManifest());
-  storage::manifest::VersionPtr version = manifest_->current();
-
-  storage::sst::CacheOptions caches;
-  caches.page_cache_bytes = static_cast<size_t>(options_.page_cache_bytes);
-  caches.footer_cache_bytes = static_cast<size_t>(options_.footer_cache_bytes);
-  caches.deletion_cache_bytes = static_cast<size_t>(options_.deletion_cache_bytes);
-  files_ = storage::sst::FileCache::Make(options_.store, caches);
-  reader_ = std::make_unique<Reader>(files_.get());
+Status EngineImpl::RecoverFrom(const storage::manifest::VersionPtr& version) {
+  recovery_.replayed_commits = recovery_.skipped_commits = 0;
   // Names are minted in publish order, over restarts and whatever the clock says.
   for (const auto& [table, files] : version->files) {
     for (const storage::DataFilePtr& file : files) {
@@ -217,7 +210,10 @@ Status EngineImpl::Recover() {
     first->version = version;
     first->active = active_;
     state_ = std::move(first);
+    floors_.clear();
+    sealed_count_.store(0, std::memory_order_release);
     base::MutexLock row_ids_lock(&row_ids_mu_);
+    next_row_id_.clear();
     for (const auto& [table, next] : version->next_row_id)
       next_row_id_[table] = std::max<int64_t>(next, 1);
   }
@@ -232,10 +228,30 @@ Status EngineImpl::Recover() {
     base::MutexLock lock(&state_mu_);
     conflict_floor_ = newest_;  // no transaction began before
   }
+  return Status::OK();
+}
+
+Status EngineImpl::Recover() {
+  const int64_t begin = clock_->MonotonicNanos();
+  ARROW_RETURN_NOT_OK(OpenManifest());
+  storage::manifest::VersionPtr version = manifest_->current();
+
+  storage::sst::CacheOptions caches;
+  caches.page_cache_bytes = static_cast<size_t>(options_.page_cache_bytes);
+  caches.footer_cache_bytes = static_cast<size_t>(options_.footer_cache_bytes);
+  caches.deletion_cache_bytes = static_cast<size_t>(options_.deletion_cache_bytes);
+  files_ = storage::sst::FileCache::Make(options_.store, caches);
+  reader_ = std::make_unique<Reader>(files_.get());
+  ARROW_RETURN_NOT_OK(RecoverFrom(version));
   if (!options_.read_only) {
     LAMINA_FAULT_POINT("engine.open.before_claim");
+    const uint64_t recovered = version->number;
     ARROW_ASSIGN_OR_RAISE(version, manifest_->ClaimOwnership());
     epoch_ = version->owner_epoch;
+    if (version->number != recovered + 1) {
+      LAMINA_REACHED("engine.open.published_meanwhile");
+      ARROW_RETURN_NOT_OK(RecoverFrom(version));
+    }
     LAMINA_FAULT_POINT("engine.open.after_claim");
     if (options_.wal) {
       storage::wal::WriterOptions log;
