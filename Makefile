@@ -4,7 +4,7 @@
 # JOBS=<n>         parallel compilations (default: number of processors)
 # TEST=<regex>     make test-unit, test-release, tsan: only the matching ctest entries
 # FILES="a.cc b.h" make lint, make format: only these files
-# SECONDS=<n>      make fuzz: how long each target runs (default: 60)
+# SECONDS=<n>      make fuzz, sim-long: how long each target, or all in all, runs (default: 60)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -123,6 +123,11 @@ fuzz: setup ## Run each fuzz target for SECONDS=60; finds and new inputs stay in
 	    -artifact_prefix="$(BUILD)/fuzz/$$name-" "$$found" $$([[ ! -d "$$seeds" ]] || echo "$$seeds"); \
 	  ran=$$((ran + 1)); \
 	done; echo "fuzz: $$ran targets, no failure"
+
+.PHONY: sim-long
+sim-long: setup ## Simulate whole systems under fresh seeds for SECONDS=60 (LAMINA_SIM_FIRST: the first seed)
+	$(call compile,release,simulation_system_test)
+	@$(BUILD)/release/simulation_system_test --long $(SECONDS)
 
 .PHONY: bench
 bench: setup ## Run the benchmark program (ARGS="..." are passed on)

@@ -12,7 +12,10 @@
 // keys one by one): pushing work down must change nothing.
 //
 // A failing seed is printed; LAMINA_SIM_SEED runs that one alone.
+#include "metamorphic.h"
+
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <regex>
 #include <set>
@@ -24,12 +27,14 @@
 
 #include "base/clock.h"
 #include "base/executor.h"
+#include "base/mutex.h"
 #include "base/random.h"
+#include "base/thread.h"
 #include "db/open.h"
 #include "lamina/database.h"
 #include "testing/reference_model.h"
 
-namespace lamina {
+namespace lamina::simulation {
 namespace {
 
 using testing::ModelRow;
@@ -562,7 +567,9 @@ class Run {
   std::string log_;
 };
 
-Status RunSeed(uint64_t seed) {
+}  // namespace
+
+Status RunMetamorphic(uint64_t seed) {
   const Stream stream(seed);
   base::Random random(seed ^ 0x6d657461);
   Run plain(stream, 0);
@@ -573,7 +580,7 @@ Status RunSeed(uint64_t seed) {
     if (!answer.ok()) return Status::Invalid("plain, query ", q, ": ", answer.status().ToString());
     answers.push_back(*answer);
   }
-  ARROW_RETURN_NOT_OK(plain.CompareAllWithSlices());
+  ARROW_RETURN_NOT_OK(plain.CompareAllWithSlices(&random));
 
   for (int i = 0; i < 4; ++i) {
     const uint64_t variant = 1 + random.Uniform(1'000'000);
@@ -627,19 +634,29 @@ Status RunSeed(uint64_t seed) {
   return Status::OK();
 }
 
+namespace {
+
 TEST(MetamorphicTest, SameOperationsSameAnswers) {
   if (const char* seed = std::getenv("LAMINA_SIM_SEED")) {
-    const Status status = RunSeed(std::strtoull(seed, nullptr, 10));
+    const Status status = RunMetamorphic(std::strtoull(seed, nullptr, 10));
     ASSERT_TRUE(status.ok()) << status.ToString();
     return;
   }
-  const char* runs = std::getenv("LAMINA_METAMORPHIC_RUNS");
-  const uint64_t count = runs != nullptr ? std::strtoull(runs, nullptr, 10) : 150;
-  for (uint64_t seed = 1; seed <= count; ++seed) {
-    const Status status = RunSeed(seed);
-    ASSERT_TRUE(status.ok()) << "LAMINA_SIM_SEED=" << seed << "\n" << status.ToString();
+  const char* runs = std::getenv("LAMINA_SIM_RUNS");
+  const uint64_t count = runs != nullptr ? std::strtoull(runs, nullptr, 10) : 100;
+  std::atomic<uint64_t> next{1};
+  base::Mutex mu;
+  std::vector<base::Thread> threads;
+  for (int i = 0; i < base::HardwareThreads(); ++i) {
+    threads.emplace_back("seeds", [&] {
+      for (uint64_t seed = next++; seed <= count; seed = next++) {
+        const Status status = RunMetamorphic(seed);
+        base::MutexLock lock(&mu);
+        EXPECT_TRUE(status.ok()) << "LAMINA_SIM_SEED=" << seed << "\n" << status.ToString();
+      }
+    });
   }
 }
 
 }  // namespace
-}  // namespace lamina
+}  // namespace lamina::simulation
