@@ -825,7 +825,7 @@ TEST(ScheduleTest, CheckBesideFlushesMissesNoSegment) {
 // before they were published.
 TEST(ScheduleTest, ACollectionSparesARunningCompactionWhateverTheClockDoes) {
   constexpr int64_t kHour = int64_t{3600} * 1'000'000;
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
     Scene scene(seed, [](engine::EngineOptions* options) {
       options->auto_compact = false;
       options->auto_gc = false;
@@ -840,13 +840,13 @@ TEST(ScheduleTest, ACollectionSparesARunningCompactionWhateverTheClockDoes) {
       ASSERT_TRUE(compacted.ok()) << compacted.ToString();
     });
     scene.sim.Spawn("clock", [&] {
-      for (int i = 0; i < 6; ++i) {
+      for (int i = 0; i < 40; ++i) {
         scene.sim.JumpWallClock(-kHour);
         scene.sim.JumpWallClock(kHour);
       }
     });
     scene.sim.Spawn("collector", [&] {
-      for (int i = 0; i < 6; ++i) ASSERT_TRUE(scene.db->CollectGarbage(false, 0).ok());
+      for (int i = 0; i < 20; ++i) ASSERT_TRUE(scene.db->CollectGarbage(false, 0).ok());
     });
     ASSERT_TRUE(scene.sim.Run().ok());
     const auto findings = scene.db->Check();
