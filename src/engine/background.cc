@@ -493,11 +493,19 @@ Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
     for (const auto& [id, schema] : before->catalog.tables) tables.push_back(id);
   }
   for (const catalog::TableId id : tables) {
-    // All plans of a table are made on one version and have no file in common. One that no longer
-    // fits is conflict and no loss.
-    for (const CompactionPlan& plan : PlanFullCompaction(*state()->version, id, options_)) {
-      ARROW_RETURN_NOT_OK(
-          RunCompaction([&](const storage::manifest::Version&) { return plan; }).status());
+    // Each job is planned on the very version that is kept for it: a plan made before would name
+    // deletion vectors that a flush has replaced and a collection deleted. The second also finds
+    // the history that the first has made.
+    for (const storage::FileKind kind :
+         {storage::FileKind::kCurrent, storage::FileKind::kHistory}) {
+      const auto pick =
+          [&](const storage::manifest::Version& version) -> std::optional<CompactionPlan> {
+        for (CompactionPlan& plan : PlanFullCompaction(version, id, options_)) {
+          if (plan.kind == kind) return std::move(plan);
+        }
+        return std::nullopt;
+      };
+      ARROW_RETURN_NOT_OK(RunCompaction(pick).status());
     }
   }
   if (!state()->version->erases.empty()) ARROW_RETURN_NOT_OK(FinishErases());

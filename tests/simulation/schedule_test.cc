@@ -855,6 +855,49 @@ TEST(ScheduleTest, ACollectionSparesARunningCompactionWhateverTheClockDoes) {
   }
 }
 
+// A full compaction planned all its jobs on one version; before the later ones began, a flush could
+// replace a deletion vector that they were to read, and a collection delete it.
+TEST(ScheduleTest, AFullCompactionReadsTheVersionItBeginsWith) {
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
+    Scene scene(seed, [](engine::EngineOptions* options) {
+      options->auto_compact = false;
+      options->auto_gc = false;
+      options->deletion_cache_bytes = 0;
+    });
+    for (int round = 0; round < 2; ++round) {
+      for (int i = 0; i < 6; ++i) {
+        ASSERT_TRUE(scene.db->PutDocument(std::to_string(i), "x").ok());
+      }
+      ASSERT_TRUE(scene.db->Flush().ok());
+    }
+    ASSERT_TRUE(scene.db->Compact().ok());
+    int erasers = 3;
+    for (int e = 0; e < 3; ++e) {
+      scene.sim.Spawn("eraser-" + std::to_string(e), [&, e] {
+        for (int i = e; i < 6; i += 3) {
+          const Status done = scene.db->EraseDocument(std::to_string(i));
+          ASSERT_TRUE(done.ok()) << "seed " << seed << ": " << done.ToString();
+        }
+        --erasers;
+      });
+    }
+    scene.sim.Spawn("compaction", [&] {
+      while (erasers > 0) {
+        const Status done = scene.db->Compact();
+        ASSERT_TRUE(done.ok()) << "seed " << seed << ": " << done.ToString();
+      }
+    });
+    scene.sim.Spawn("collector", [&] {
+      while (erasers > 0) ASSERT_TRUE(scene.db->CollectGarbage(false, 0).ok());
+    });
+    ASSERT_TRUE(scene.sim.Run().ok());
+    const auto findings = scene.db->Check();
+    ASSERT_TRUE(findings.ok());
+    ASSERT_EQ(*findings, std::vector<std::string>()) << "seed " << seed;
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST(ScheduleTest, TheSameSeedGivesTheSameTraceByteForByte) {
   const uint64_t seeds =
       FromEnvironment("LAMINA_SIM_SEED", 0) != 0 ? 0 : FromEnvironment("LAMINA_SIM_TWICE", 200);
