@@ -17,7 +17,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "base/check.h"
 #include "base/random.h"
+#include "base/scope_guard.h"
 #include "db/open.h"
 #include "lamina/database.h"
 #include "storage/object_store/memory_store.h"
@@ -895,6 +897,31 @@ TEST(ScheduleTest, AFullCompactionReadsTheVersionItBeginsWith) {
     ASSERT_TRUE(findings.ok());
     ASSERT_EQ(*findings, std::vector<std::string>()) << "seed " << seed;
     if (HasFatalFailure()) return;
+  }
+}
+
+// A commit that finds its idempotency key in its own group has the group's fate: when the log could
+// not be written, it was acknowledged all the same.
+TEST(ScheduleTest, AReplayOfACommitThatFailedIsNotAcknowledged) {
+  const base::ScopeGuard disarm([] { base::DisarmFaults(); });
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    Scene scene(seed, [](engine::EngineOptions* options) { options->sync = SyncPolicy::kOff; });
+    base::ArmFault("wal.append", MakeError(ErrorCode::kUnavailable, "injected"));
+    for (int w = 0; w < 4; ++w) {
+      scene.sim.Spawn("writer-" + std::to_string(w), [&] {
+        TransactionOptions options;
+        options.idempotency_key = "same";
+        auto transaction = scene.db->Begin(options);
+        ASSERT_TRUE(transaction.ok());
+        ASSERT_TRUE((*transaction)->PutDocument("k", "v").ok());
+        const auto result = (*transaction)->Commit();
+        EXPECT_FALSE(result.ok()) << "seed " << seed << ": commit " << result->commit.value
+                                  << " replayed " << result->replayed;
+      });
+    }
+    ASSERT_TRUE(scene.sim.Run().ok());
+    base::DisarmFaults();
+    if (::testing::Test::HasFailure()) return;
   }
 }
 
