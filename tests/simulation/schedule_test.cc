@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "base/scope_guard.h"
+#include "base/thread.h"
 #include "db/open.h"
 #include "lamina/database.h"
 #include "storage/object_store/memory_store.h"
@@ -923,6 +924,77 @@ TEST(ScheduleTest, AReplayOfACommitThatFailedIsNotAcknowledged) {
     base::DisarmFaults();
     if (::testing::Test::HasFailure()) return;
   }
+}
+
+// ---- Death --------------------------------------------------------------------------------------
+
+// A process dies between any two steps: its store refuses everything from then on, and what it had
+// synced by then is reopened. The database, its threads and its writers unwind by themselves.
+TEST(ScheduleTest, AKilledDatabaseReopensWithEveryDurableCommit) {
+  constexpr int kProcess = 1;
+  int killed_early = 0;
+  for (uint64_t seed = 1; seed <= 120; ++seed) {
+    auto memory = std::make_shared<storage::MemoryStore>();
+    std::shared_ptr<storage::MemoryStore> survived;
+    std::map<std::string, std::string> acknowledged;
+    const auto options = [&](std::shared_ptr<ObjectStore> store) {
+      engine::EngineOptions out;
+      out.store = std::move(store);
+      out.random_seed = seed + 1;
+      out.sync = SyncPolicy::kAlways;
+      out.memtable_rows = 5;
+      out.level0_files = 2;
+      out.gc_grace_micros = 0;
+      out.upper_codec = out.last_codec = Codec::kNone;
+      return out;
+    };
+    SimScheduler sim(seed);
+    bool done = false;
+    sim.Spawn("process", kProcess, [&] {
+      auto opened = db::OpenWith(options(std::make_shared<testing::SimStore>(memory, 50)));
+      if (!opened.ok()) {
+        EXPECT_TRUE(testing::SimKilled()) << opened.status().ToString();
+        return;
+      }
+      Database* const db = opened->get();
+      std::vector<base::Thread> writers;
+      for (int w = 0; w < 3; ++w) {
+        writers.emplace_back("writer-" + std::to_string(w), [&, db, w] {
+          for (int i = 0; i < 15; ++i) {
+            const std::string key = fmt::format("{}/{}", w, i % 4);
+            const std::string value = std::to_string(i);
+            const auto put = db->PutDocument(key, value);
+            if (testing::SimKilled()) return;
+            ASSERT_TRUE(put.ok()) << put.status().ToString();
+            acknowledged[key] = value;
+          }
+        });
+      }
+      writers.clear();  // joins
+      done = true;
+    });
+    sim.Spawn("killer", [&] {
+      sim.clock()->SleepMicros(sim.random().UniformRange(0, 6'000));
+      if (!done) ++killed_early;
+      sim.KillGroup(kProcess);
+      survived = memory->CrashClone(&sim.random());
+    });
+    const Status ran = sim.Run();
+    ASSERT_TRUE(ran.ok()) << ran.ToString();
+    auto reopened = db::OpenWith(options(survived));
+    ASSERT_TRUE(reopened.ok()) << "seed " << seed << ": " << reopened.status().ToString();
+    for (const auto& [key, value] : acknowledged) {
+      const auto found = (*reopened)->GetDocument(key);
+      ASSERT_TRUE(found.ok());
+      ASSERT_TRUE(found->has_value()) << "seed " << seed << ": lost " << key;
+      // A newer one may have been written, but not acknowledged.
+      ASSERT_GE(std::stoi(**found), std::stoi(value)) << "seed " << seed << ": " << key;
+    }
+    const auto findings = (*reopened)->Check();
+    ASSERT_TRUE(findings.ok());
+    ASSERT_EQ(*findings, std::vector<std::string>()) << "seed " << seed;
+  }
+  EXPECT_GT(killed_early, 60);
 }
 
 TEST(ScheduleTest, TheSameSeedGivesTheSameTraceByteForByte) {
