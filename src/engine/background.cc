@@ -565,9 +565,23 @@ Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t>
     names_below = job_base_ != nullptr ? job_names_above_ : ulids_.Next();
     TrimConflictWindow();
   }
+  // To an owner that slept while another one took over, the other's files look like orphans. Asked
+  // after the list was made: what an owner that comes later writes is not on it.
+  const auto still_owner = [&]() -> Status {
+    ARROW_ASSIGN_OR_RAISE(const VersionPtr now, manifest_->Refresh());
+    if (options_.read_only || now->owner_epoch == epoch_) return Status::OK();
+    LAMINA_REACHED("engine.gc.fenced");
+    const Status fenced =
+        MakeError(ErrorCode::kFenced,
+                  fmt::format("a newer owner has claimed the database: own_epoch={} newest={}",
+                              epoch_, now->owner_epoch),
+                  "reopen the database");
+    Stop(fenced);
+    return fenced;
+  };
   ARROW_ASSIGN_OR_RAISE(auto collected,
                         engine::CollectGarbage(MakeJobContext(/*cancellable=*/false), *newest, live,
-                                               grace, names_below, dry_run));
+                                               grace, names_below, still_owner, dry_run));
   auto& [report, edit] = collected;
   if (!dry_run) {
     for (const std::string& path : report.deleted) {

@@ -79,7 +79,7 @@ Result<storage::manifest::VersionEdit> PlanTrim(const storage::manifest::Version
 Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     const JobContext& context, const storage::manifest::Version& newest,
     const std::vector<storage::manifest::VersionPtr>& live, int64_t grace_micros,
-    const base::Ulid& names_below, bool dry_run) {
+    const base::Ulid& names_below, const std::function<Status()>& confirm, bool dry_run) {
   GcReport report;
   storage::manifest::VersionEdit edit;
   edit.reason = "gc";
@@ -123,6 +123,7 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     }
     candidates.push_back(o.path);
   }
+  ARROW_RETURN_NOT_OK(confirm());
   std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
     return IsDeletionVector(a) && !IsDeletionVector(b);
   });

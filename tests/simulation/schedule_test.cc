@@ -926,6 +926,36 @@ TEST(ScheduleTest, AReplayOfACommitThatFailedIsNotAcknowledged) {
   }
 }
 
+// Without a lock only the claim in the manifest keeps two owners apart. To one that slept while
+// another took over, the other's files looked like orphans past the grace: it deleted live data.
+TEST(ScheduleTest, AnOwnerThatWasReplacedCollectsNothing) {
+  constexpr int64_t kHour = int64_t{3600} * 1'000'000;
+  SimScheduler sim(1);
+  auto memory = std::make_shared<storage::MemoryStore>();
+  const auto open = [&](uint64_t random_seed) {
+    engine::EngineOptions options;
+    options.store = std::make_shared<testing::SimStore>(memory, 0, /*locks_exclude=*/false);
+    options.random_seed = random_seed;
+    options.executor = sim.executor();
+    options.auto_gc = false;
+    return db::OpenWith(std::move(options)).ValueOrDie();
+  };
+  auto sleeper = open(1);
+  ASSERT_TRUE(sleeper->PutDocument("a", "1").ok());
+  ASSERT_TRUE(sleeper->Flush().ok());
+  auto owner = open(2);
+  ASSERT_TRUE(owner->PutDocument("b", "2").ok());
+  ASSERT_TRUE(owner->Flush().ok());
+  sim.clock()->SleepMicros(kHour);
+  const auto collected = sleeper->CollectGarbage();
+  EXPECT_EQ(CodeOf(collected.status()), ErrorCode::kFenced) << collected.status().ToString();
+  EXPECT_FALSE(sleeper->PutDocument("c", "3").ok());
+  const auto findings = owner->Check();
+  ASSERT_TRUE(findings.ok());
+  EXPECT_EQ(*findings, std::vector<std::string>());
+  EXPECT_TRUE(owner->CollectGarbage().ok());
+}
+
 // ---- Death --------------------------------------------------------------------------------------
 
 // A process dies between any two steps: its store refuses everything from then on, and what it had
