@@ -394,6 +394,7 @@ Result<bool> EngineImpl::RunCompaction(
   {
     base::MutexLock lock(&state_mu_);
     base = job_base_ = state_->version;  // gc keeps its files while the job reads them
+    job_names_above_ = ulids_.Next();    // and what the job writes
   }
   const base::ScopeGuard unpin([this] {
     base::MutexLock lock(&state_mu_);
@@ -402,7 +403,6 @@ Result<bool> EngineImpl::RunCompaction(
   std::optional<CompactionPlan> plan = pick(*base);
   if (!plan) return false;
   const int64_t begin = clock_->MonotonicNanos();
-  job_started_micros_.store(clock_->NowMicros(), std::memory_order_release);
   const std::string reason = plan->reason;
   const uint64_t table = plan->table.value;
   auto job = CompactionJob::Make(MakeJobContext(/*cancellable=*/true), base, std::move(*plan));
@@ -419,7 +419,6 @@ Result<bool> EngineImpl::RunCompaction(
         DeleteWritten(options_.store.get(), result->written);
     }
   }
-  job_started_micros_.store(std::numeric_limits<int64_t>::max(), std::memory_order_release);
   if (!status.ok() && CodeOf(status) == ErrorCode::kConflict) {
     // Its input went away (a dropped table, a trim): the next pick sees the new state.
     LAMINA_REACHED("engine.compaction.conflict");
@@ -494,11 +493,19 @@ Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
     for (const auto& [id, schema] : before->catalog.tables) tables.push_back(id);
   }
   for (const catalog::TableId id : tables) {
-    // All plans of a table are made on one version and have no file in common. One that no longer
-    // fits is conflict and no loss.
-    for (const CompactionPlan& plan : PlanFullCompaction(*state()->version, id, options_)) {
-      ARROW_RETURN_NOT_OK(
-          RunCompaction([&](const storage::manifest::Version&) { return plan; }).status());
+    // Each job is planned on the very version that is kept for it: a plan made before would name
+    // deletion vectors that a flush has replaced and a collection deleted. The second also finds
+    // the history that the first has made.
+    for (const storage::FileKind kind :
+         {storage::FileKind::kCurrent, storage::FileKind::kHistory}) {
+      const auto pick =
+          [&](const storage::manifest::Version& version) -> std::optional<CompactionPlan> {
+        for (CompactionPlan& plan : PlanFullCompaction(version, id, options_)) {
+          if (plan.kind == kind) return std::move(plan);
+        }
+        return std::nullopt;
+      };
+      ARROW_RETURN_NOT_OK(RunCompaction(pick).status());
     }
   }
   if (!state()->version->erases.empty()) ARROW_RETURN_NOT_OK(FinishErases());
@@ -543,13 +550,9 @@ Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t>
   // With the lock held no flush writes and no version changes; a compaction may run, and one may
   // begin while we list.
   base::MutexLock lock(&publish_mu_);
-  // Rounded down to the milliseconds that names are minted with: a job's first file may be of the
-  // very millisecond it began in.
-  const int64_t oldest_job =
-      std::min(clock_->NowMicros(), job_started_micros_.load(std::memory_order_acquire)) / 1000 *
-      1000;
   VersionPtr newest;
   std::vector<VersionPtr> live;
+  base::Ulid names_below;
   {
     // Snapshots are registered under this lock, so none with an older version can appear after we
     // looked.
@@ -557,11 +560,28 @@ Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t>
     newest = state_->version;
     live = registry_->versions();
     if (job_base_ != nullptr) live.push_back(job_base_);
+    // Names rise whatever the clock does, so they tell what a job writes from what a crash left
+    // behind, and a compaction that begins from here on writes above the one just taken.
+    names_below = job_base_ != nullptr ? job_names_above_ : ulids_.Next();
     TrimConflictWindow();
   }
+  // To an owner that slept while another one took over, the other's files look like orphans. Asked
+  // after the list was made: what an owner that comes later writes is not on it.
+  const auto still_owner = [&]() -> Status {
+    ARROW_ASSIGN_OR_RAISE(const VersionPtr now, manifest_->Refresh());
+    if (options_.read_only || now->owner_epoch == epoch_) return Status::OK();
+    LAMINA_REACHED("engine.gc.fenced");
+    const Status fenced =
+        MakeError(ErrorCode::kFenced,
+                  fmt::format("a newer owner has claimed the database: own_epoch={} newest={}",
+                              epoch_, now->owner_epoch),
+                  "reopen the database");
+    Stop(fenced);
+    return fenced;
+  };
   ARROW_ASSIGN_OR_RAISE(auto collected,
                         engine::CollectGarbage(MakeJobContext(/*cancellable=*/false), *newest, live,
-                                               grace, oldest_job, dry_run));
+                                               grace, names_below, still_owner, dry_run));
   auto& [report, edit] = collected;
   if (!dry_run) {
     for (const std::string& path : report.deleted) {

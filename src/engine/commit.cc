@@ -351,6 +351,7 @@ Status EngineImpl::Prepare(Pending* pending) {
 
 bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   frames_.clear();
+  const CommitId before = newest_;
   uint64_t written = 0;
   for (Pending* pending : group) {
     pending->status = Prepare(pending);
@@ -363,9 +364,13 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   }
   counters_.commit_groups.Add();
   if (written == 0) return false;
+  // Also one that found its idempotency key in a commit of this very group: it has that one's fate.
+  const auto of_group = [before](const Pending& pending) {
+    return pending.status.ok() && pending.receipt.commit > before;
+  };
   if (stopped_.load(std::memory_order_acquire)) {
     for (Pending* pending : group) {
-      if (pending->status.ok() && pending->written) pending->status = StoppedError();
+      if (of_group(*pending)) pending->status = StoppedError();
     }
     return false;
   }
@@ -374,7 +379,7 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
     if (Status appended = wal_->Append(frames_); !appended.ok()) {
       Stop(appended);
       for (Pending* pending : group) {
-        if (!pending->written) continue;
+        if (!of_group(*pending)) continue;
         pending->status = MakeError(ErrorCode::kCommitUnknown,
                                     fmt::format("log could not be written, the commit may or may "
                                                 "not survive a reopen: commit={} cause={}",

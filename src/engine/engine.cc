@@ -465,14 +465,16 @@ Result<std::vector<std::string>> EngineImpl::Check(
   storage::wal::ReplayOptions log;
   log.branch = options_.branch;
   log.database_id = version.database_id;
-  // A flush may have pruned what the snapshot's version still names.
-  const storage::manifest::WalFloor floor = this->version()->wal_floor;
-  log.floor = {floor.epoch, floor.segment};
   log.read_only = true;
-  // With the commit lock held nothing is half appended.
   Result<std::vector<storage::wal::FrameInfo>> frames = std::vector<storage::wal::FrameInfo>();
   {
-    base::MutexLock lock(&commit_mu_);
+    // The newest floor, as a flush may have pruned what the snapshot's version still names; and it
+    // stays the newest while the segments are listed, or they would go away meanwhile. With the
+    // commit lock held nothing is half appended.
+    base::MutexLock publish_lock(&publish_mu_);
+    base::MutexLock commit_lock(&commit_mu_);
+    const storage::manifest::WalFloor floor = this->version()->wal_floor;
+    log.floor = {floor.epoch, floor.segment};
     frames = storage::wal::ListFrames(options_.store, log);
   }
   if (!frames.ok()) {

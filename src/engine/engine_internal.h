@@ -217,8 +217,10 @@ class EngineImpl final : public Engine {
   std::deque<std::shared_ptr<const Memtable>> retained_
       LAMINA_GUARDED_BY(state_mu_);  // flushed, for conflict checks
   CommitId conflict_floor_ LAMINA_GUARDED_BY(state_mu_);
-  // What the running compaction reads, or null.
+  // Of the running compaction: what it reads, and a name below all that it writes. Null without
+  // one.
   storage::manifest::VersionPtr job_base_ LAMINA_GUARDED_BY(state_mu_);
+  base::Ulid job_names_above_ LAMINA_GUARDED_BY(state_mu_);
 
   base::Mutex queue_mu_;
   std::deque<Pending*> queue_ LAMINA_GUARDED_BY(queue_mu_);
@@ -240,8 +242,6 @@ class EngineImpl final : public Engine {
   std::atomic<bool> stopped_{false};
   std::atomic<bool> closing_{false};
   std::atomic<int> commits_in_flight_{0};
-  std::atomic<int64_t>
-      job_started_micros_;  // of the running compaction; INT64_MAX when there is none
   std::atomic<int32_t> sealed_count_{0};
   std::atomic<int32_t> level0_files_{0};  // of the table with the most
   std::atomic<bool> flush_scheduled_{false};

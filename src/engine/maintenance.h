@@ -102,11 +102,13 @@ struct GcReport {
 };
 /// Deletes retired objects past the grace that no live snapshot (`live` versions) needs, and
 /// orphans: objects under data/ and temporary files that no version refers to, older than the grace
-/// and than `oldest_job_micros`. Order: deletion vectors, data. The forget_retired edit comes back
-/// for publishing (empty in a dry run).
+/// and named below `names_below`, which is at or below all that a running job writes. Order:
+/// deletion vectors, data. The forget_retired edit comes back for publishing (empty in a dry run).
+/// `confirm` is asked between listing and deleting whether `newest` still is the newest; its error
+/// is returned and nothing deleted.
 Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     const JobContext& context, const storage::manifest::Version& newest,
     const std::vector<storage::manifest::VersionPtr>& live, int64_t grace_micros,
-    int64_t oldest_job_micros, bool dry_run);
+    const base::Ulid& names_below, const std::function<Status()>& confirm, bool dry_run);
 
 }  // namespace lamina::engine

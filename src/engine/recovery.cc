@@ -42,8 +42,7 @@ EngineImpl::EngineImpl(EngineOptions options)
     : options_(std::move(options)),
       clock_(ClockOf(options_)),
       random_(options_.random_seed != 0 ? options_.random_seed : base::SeedFromEntropy()),
-      ulids_(clock_, &random_),
-      job_started_micros_(std::numeric_limits<int64_t>::max()) {
+      ulids_(clock_, &random_) {
   executor_ = options_.executor;
   if (executor_ == nullptr) {
     // One more than asked for: a flush and a compaction may take all workers, and the log's sync

@@ -81,8 +81,11 @@ class SimStore::Appender final : public AppendFile {
   const int64_t latency_micros_max_;
 };
 
-SimStore::SimStore(std::shared_ptr<ObjectStore> base, int64_t latency_micros_max)
-    : base_(std::move(base)), latency_micros_max_(latency_micros_max) {}
+SimStore::SimStore(std::shared_ptr<ObjectStore> base, int64_t latency_micros_max,
+                   bool locks_exclude)
+    : base_(std::move(base)),
+      latency_micros_max_(latency_micros_max),
+      locks_exclude_(locks_exclude) {}
 
 Result<ObjectInfo> SimStore::Head(const std::string& path) {
   ARROW_RETURN_NOT_OK(Begin("store.head", latency_micros_max_));
@@ -149,6 +152,7 @@ Result<std::unique_ptr<AppendFile>> SimStore::OpenAppend(const std::string& path
 
 Result<std::unique_ptr<StoreLock>> SimStore::Lock(const std::string& path) {
   ARROW_RETURN_NOT_OK(Begin("store.lock", latency_micros_max_));
+  if (!locks_exclude_) return std::make_unique<StoreLock>();
   return base_->Lock(path);
 }
 

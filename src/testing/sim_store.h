@@ -15,9 +15,11 @@ namespace lamina::testing {
 /// seed may let other actors run: before its effect and after it. With `latency_micros_max` calls
 /// also take that much simulated time at most. Actors of a group that was killed are refused
 /// everything, without effect (kUnavailable). Outside a simulation it only hands calls on.
+/// Without `locks_exclude` every Lock succeeds: two owners meet, as after a lock that was lost.
 class SimStore final : public ObjectStore {
  public:
-  explicit SimStore(std::shared_ptr<ObjectStore> base, int64_t latency_micros_max = 0);
+  explicit SimStore(std::shared_ptr<ObjectStore> base, int64_t latency_micros_max = 0,
+                    bool locks_exclude = true);
 
   Result<ObjectInfo> Head(const std::string& path) override;
   Result<std::shared_ptr<arrow::Buffer>> Get(const std::string& path, ObjectInfo* info) override;
@@ -42,6 +44,7 @@ class SimStore final : public ObjectStore {
 
   const std::shared_ptr<ObjectStore> base_;
   const int64_t latency_micros_max_;
+  const bool locks_exclude_;
 };
 
 }  // namespace lamina::testing
