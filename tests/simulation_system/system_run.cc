@@ -278,7 +278,11 @@ class World {
       fault.skip = random_.Uniform(40);
       fault.times = 1 + random_.Uniform(2);
       fault.after_effect = Flip(2);
-      if (Flip(3)) fault.status = MakeError(ErrorCode::kResourceExhausted, "injected: disk full");
+      if (Flip(3)) {
+        // A full disk says for certain that nothing happened.
+        fault.status = MakeError(ErrorCode::kResourceExhausted, "injected: disk full");
+        fault.after_effect = false;
+      }
       faulty_->Add(fault);
     }
   }
@@ -557,7 +561,9 @@ class World {
   }
 
   Status Transfer(Process* p, base::Random& random) {
-    ARROW_ASSIGN_OR_RAISE(auto t, p->db->Begin(DrawTransaction(random)));
+    TransactionOptions options = DrawTransaction(random);
+    if (random.OneIn(3)) options.idempotency_key = fmt::format("transfer-{}", ++keys_);
+    ARROW_ASSIGN_OR_RAISE(auto t, p->db->Begin(options));
     const int64_t a = random.UniformRange(0, kAccounts - 1);
     const int64_t b = (a + random.UniformRange(1, kAccounts - 1)) % kAccounts;
     ARROW_ASSIGN_OR_RAISE(const auto from, ReadDocument(p, *t, BankKey(a)));
@@ -565,12 +571,36 @@ class World {
     if (!from || !to) return Violation("an account is gone");
     const int64_t amount = random.UniformRange(1, 10);
     Tx* tx = NewTx(p);
+    tx->idempotency_key = options.idempotency_key;
     ARROW_RETURN_NOT_OK(
         PutDocument(*t, tx, BankKey(a), std::to_string(std::stoll(*from) - amount)));
     testing::SimYield("workload");
     ARROW_RETURN_NOT_OK(PutDocument(*t, tx, BankKey(b), std::to_string(std::stoll(*to) + amount)));
     Commit(p, *t, tx);
     return Status::OK();
+  }
+
+  /// Asks again for what a former process left unknown: it happens once, whatever happened then.
+  Status Repeat(Process* p, base::Random&) {
+    if (to_repeat_.empty()) return Status::OK();
+    Tx* then = to_repeat_.back();
+    to_repeat_.pop_back();
+    TransactionOptions options;
+    options.idempotency_key = then->idempotency_key;
+    ARROW_ASSIGN_OR_RAISE(auto t, p->db->Begin(options));
+    Tx* tx = NewTx(p);
+    const bool happened = then->outcome == Outcome::kCommitted;
+    ARROW_RETURN_NOT_OK(PutDocument(*t, tx, MarkerKey(tx->id), std::to_string(tx->id)));
+    const auto result = t->Commit();
+    if (!result.ok() || p->dead() || !happened) {
+      Settle(p, tx, result);
+      return Status::OK();
+    }
+    tx->outcome = Outcome::kAborted;
+    ++report_.repeated;
+    if (result->replayed && result->commit == then->commit) return Status::OK();
+    return Violation(fmt::format("T{} was commit {}; asked again it became commit {}", then->id,
+                                 then->commit.value, result->commit.value));
   }
 
   Status CheckBank(const ModelKeyValues& rows, const std::string& when) {
@@ -902,6 +932,9 @@ class World {
     add("reader", 1, &World::ReadFacts);
     add("holder", 2, &World::HoldSnapshot);
     add("keeper", 1, &World::Maintain);
+    if (options_.scene != Scene::kTwoOwners && !to_repeat_.empty())
+      Spawn(p, "repeater", to_repeat_.size(),
+            [this](Process* q, base::Random& r) { return Repeat(q, r); });
     if (clock || (options_.scene == Scene::kDisk && random.OneIn(4)))
       Spawn(p, "jumper", rounds(most), [this](Process* q, base::Random& r) { return Jump(q, r); });
   }
@@ -976,7 +1009,10 @@ class World {
             tx->outcome = Outcome::kLost;
             ++report_.lost;
           }
-          if (tx->outcome == Outcome::kUnknown) tx->outcome = Outcome::kAborted;
+          if (tx->outcome == Outcome::kUnknown) {
+            tx->outcome = Outcome::kAborted;
+            if (!tx->idempotency_key.empty()) to_repeat_.push_back(tx);
+          }
           continue;
         }
         if (tx->outcome == Outcome::kAborted || tx->outcome == Outcome::kOpen) {
@@ -989,7 +1025,10 @@ class World {
           return Violation(fmt::format("T{} was acknowledged as commit {} and is {}", tx->id,
                                        told.value, tx->commit.value));
         }
-        if (tx->outcome == Outcome::kUnknown) ++report_.survived;
+        if (tx->outcome == Outcome::kUnknown) {
+          ++report_.survived;
+          if (!tx->idempotency_key.empty()) to_repeat_.push_back(tx);
+        }
         tx->outcome = Outcome::kCommitted;
         ARROW_RETURN_NOT_OK(claim(tx));
       }
@@ -1301,10 +1340,12 @@ class World {
   testing::ReferenceModel model_;
   std::vector<std::unique_ptr<Tx>> txs_;
   std::map<Tx*, int64_t> blind_;
+  std::vector<Tx*> to_repeat_;
   Isolation list_isolation_ = Isolation::kSerializable;
   CommitId first_commit_;
   int64_t stamp_ = 0;
   int64_t elements_ = 0;
+  int64_t keys_ = 0;
   int columns_ = 0;
   int checkpoints_ = 0;
   Status violation_;
@@ -1370,15 +1411,17 @@ void RunReport::Add(const RunReport& other) {
   processes += other.processes;
   deaths += other.deaths;
   fenced += other.fenced;
+  repeated += other.repeated;
   steps += other.steps;
 }
 
 std::string RunReport::Counts() const {
   return fmt::format(
       "transactions={} committed={} conflicts={} refused={} unknown={} survived={} lost={} "
-      "reads_checked={} processes={} deaths={} fenced={} steps={}",
+      "reads_checked={} processes={} deaths={} fenced={} "
+      "repeated={} steps={}",
       transactions, committed, conflicts, refused, unknown, survived, lost, reads_checked,
-      processes, deaths, fenced, steps);
+      processes, deaths, fenced, repeated, steps);
 }
 
 RunReport RunSystem(const RunOptions& options) {
