@@ -69,7 +69,9 @@ TEST(SystemTest, NetworkThatLosesAnswers) { RunSeeds(Scene::kNetwork, 130); }
 TEST(SystemTest, TwoOwnersOfOneDatabase) { RunSeeds(Scene::kTwoOwners, 120); }
 TEST(SystemTest, ClockThatJumpsByYears) { RunSeeds(Scene::kClock, 1000); }
 
-/// Seeds that found something, and what it was.
+/// Seeds that found something, and what it was. A change of the scenes moves what a seed does, so
+/// each find also has its own test: WriteOnceTest,
+/// ManifestStoreTest.OwnConflictThatCannotBeReadBack…, EngineFaultTest.WhatAnOlderOwnerPublishes….
 TEST(SystemTest, SeedsThatFoundBugsStayQuiet) {
   static constexpr struct {
     Scene scene;
