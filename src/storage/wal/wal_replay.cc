@@ -404,10 +404,9 @@ Result<ReplayReport> Replay(const std::shared_ptr<ObjectStore>& store, const Rep
   }
   if (end) {
     report.last_epoch = end->epoch;
-    // A sound log that ends in its seal is left untouched.
-    const bool certain = walk.sealed && !walk.damage;
-    if (!options.read_only && !certain)
-      ARROW_RETURN_NOT_OK(MakeEndCertain(store, options, walk, *end));
+    // Also a log that ends in its seal: whoever sealed it may have died before its sync, and what
+    // the system shows us is not yet on disk.
+    if (!options.read_only) ARROW_RETURN_NOT_OK(MakeEndCertain(store, options, walk, *end));
   }
   return report;
 }

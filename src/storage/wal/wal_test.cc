@@ -153,6 +153,26 @@ TEST_F(WalTest, EmptyLogHasNothing) {
   EXPECT_TRUE(ListFrames(store_, Options())->empty());
 }
 
+TEST_F(WalTest, SealThatADeadOpenLeftUnsyncedIsSyncedByTheNext) {
+  auto memory = std::make_shared<MemoryStore>();
+  store_ = memory;
+  const Log log = WriteEpoch(1, 1, 3);
+  base::ArmFault("wal.seal.after_append", MakeError(ErrorCode::kUnavailable, "killed"));
+  EXPECT_FALSE(Read().ok());
+  base::DisarmFaults();
+  // The next process finds the seal in the system's cache and goes on; then the machine stops.
+  EXPECT_EQ(*Read(), log);
+  auto writer = Open(2);
+  Append(*writer, MakeEntry(4));
+  ASSERT_TRUE(writer->Sync().ok());
+  store_ = memory->CrashClone();
+  auto all = log;
+  all.push_back(MakeEntry(4));
+  const auto read = Read();
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  EXPECT_EQ(*read, all);
+}
+
 TEST_F(WalTest, ReplayTwiceIsTheSameAndSealsOnce) {
   const Log log = WriteEpoch(1, 1, 5);
   EXPECT_EQ(*Read(), log);
