@@ -70,7 +70,7 @@ TEST(SystemTest, TwoOwnersOfOneDatabase) { RunSeeds(Scene::kTwoOwners, 120); }
 TEST(SystemTest, ClockThatJumpsByYears) { RunSeeds(Scene::kClock, 1000); }
 
 /// Seeds that found something, and what it was. A change of the scenes moves what a seed does, so
-/// each find also has its own test: WriteOnceTest,
+/// each find also has its own test: WriteOnceTest, WalTest.SealThatADeadOpenLeft…,
 /// ManifestStoreTest.OwnConflictThatCannotBeReadBack…, EngineFaultTest.WhatAnOlderOwnerPublishes….
 TEST(SystemTest, SeedsThatFoundBugsStayQuiet) {
   static constexpr struct {
@@ -88,6 +88,10 @@ TEST(SystemTest, SeedsThatFoundBugsStayQuiet) {
       // A publish that succeeded, reported a conflict, and whose ref could then not be read counted
       // as undone: the flush ran twice.
       {Scene::kTwoOwners, 40},
+      // A process died between a seal and its sync, the next one took the log for sealed, and the
+      // machine stopped after that: the older epoch had no seal, and the database did not open.
+      {Scene::kClock, 101},
+      {Scene::kClock, 790},
   };
   for (const auto& [scene, seed] : kFound) {
     const RunReport report = RunSystem({scene, seed});
