@@ -4,7 +4,7 @@
 # JOBS=<n>         parallel compilations (default: number of processors)
 # TEST=<regex>     make test-unit, test-release, tsan: only the matching ctest entries
 # FILES="a.cc b.h" make lint, make format: only these files
-# SECONDS=<n>      make fuzz: how long each target runs (default: 60)
+# SECONDS=<n>      make fuzz, sim-long: how long each target, or all in all, runs (default: 60)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -59,10 +59,10 @@ build: setup ## Build everything in the release preset
 	$(call compile,release)
 
 .PHONY: test
-test: ## Run all tests: layer check, unit tests (ASan+UBSan), long tests (release)
+test: ## Run all tests: layer check, unit tests (ASan+UBSan), long tests and simulator (release)
 	@# Every stage runs even if one before failed: one report shows all. Without the tools, nothing would mean anything.
 	@status=0; report=(); \
-	for stage in setup test-checks test-unit test-release; do \
+	for stage in setup test-checks test-unit test-release sim; do \
 	  begin=$$SECONDS; echo "=== $$stage"; result=ok; \
 	  $(MAKE) "$$stage" || { result=FAILED; status=1; }; \
 	  report+=("$$(printf '%-14s %5d s  %s' "$$stage" $$((SECONDS - begin)) "$$result")"); \
@@ -76,6 +76,8 @@ test-checks: setup ## Only the checks of the tree: layers, house rules, and thes
 	@$(PYTHON) tools/check_layers.py
 	@$(PYTHON) tools/tidy.py --self-test
 	@$(PYTHON) tools/tidy.py
+	@$(PYTHON) tools/check_checklist.py --self-test
+	@$(PYTHON) tools/check_checklist.py
 
 .PHONY: test-unit
 test-unit: setup ## Only the unit tests, under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -86,6 +88,11 @@ test-unit: setup ## Only the unit tests, under AddressSanitizer and UndefinedBeh
 test-release: setup ## Only the long tests (model, durability, interop), in the release preset
 	$(call compile,release,all release_tests)
 	$(call ctest,release,-L '^release$$' $(if $(TEST),-R '$(TEST)'))
+
+.PHONY: sim
+sim: setup ## Only the simulator: crashes, failures and damage on a simulated machine, in the release preset
+	$(call compile,release,sim_tests)
+	$(call ctest,release,-L '^sim$$' --verbose $(if $(TEST),-R '$(TEST)'))
 
 .PHONY: tsan
 tsan: setup ## Run the unit tests under ThreadSanitizer
@@ -116,13 +123,19 @@ fuzz: setup ## Run each fuzz target for SECONDS=60; finds and new inputs stay in
 	@# The options are those of the tests (CMakeLists.txt says why).
 	@shopt -s nullglob; ran=0; export ARROW_DEFAULT_MEMORY_POOL=system UBSAN_OPTIONS=print_stacktrace=1; \
 	export LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0; \
+	$(PYTHON) tools/fuzz_seeds.py $(BUILD)/fuzz/seeds; \
 	for target in $(BUILD)/fuzz/fuzz/*_fuzz; do \
-	  name="$$(basename "$$target")"; found="$(BUILD)/fuzz/corpus/$$name"; seeds="tests/fuzz/corpus/$$name"; \
+	  name="$$(basename "$$target")"; found="$(BUILD)/fuzz/corpus/$$name"; seeds="$(BUILD)/fuzz/seeds/$$name"; \
 	  mkdir -p "$$found"; echo "fuzz: $$name, $(SECONDS) s"; \
 	  "$$target" -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
 	    -artifact_prefix="$(BUILD)/fuzz/$$name-" "$$found" $$([[ ! -d "$$seeds" ]] || echo "$$seeds"); \
 	  ran=$$((ran + 1)); \
 	done; echo "fuzz: $$ran targets, no failure"
+
+.PHONY: sim-long
+sim-long: setup ## Simulate whole systems under fresh seeds for SECONDS=60 (LAMINA_SIM_FIRST: the first seed)
+	$(call compile,release,simulation_system_test)
+	@$(BUILD)/release/simulation_system_test --long $(SECONDS)
 
 .PHONY: bench
 bench: setup ## Measure the engine beside DuckDB and Arrow (ARGS="..." are passed on; figures in build/bench.json)

@@ -58,8 +58,8 @@ BANNED = [
 # Tests may start threads, write files and wait, but a random test needs a seed that replays it.
 BANNED_IN_TESTS = {"random", "assert"}
 
-# The formatter breaks at 100; what it cannot break (messages, tables) may reach this.
-CPP_COLUMNS, SCRIPT_COLUMNS = 120, 120
+# As in .clang-format; what the formatter cannot break (long strings) is broken by hand.
+CPP_COLUMNS, SCRIPT_COLUMNS = 100, 120
 CPP = {".h", ".cc"}
 SCRIPTS = {".py", ".sh", ".cmake"}
 TEXT = CPP | SCRIPTS | {".md", ".txt", ".json", ".yml", ".yaml", ".supp", ".toml", ".sql", ".test", ""}

@@ -2,8 +2,7 @@
 // the options.
 //
 //   ingest   Arrow batches of 8,192 rows x 8 columns into a keyed table: log (interval sync),
-//   flush,
-//            resolution; until all is in files
+//            flush, resolution; until all is in files
 //   duckdb   the very same batches (handed over as an Arrow stream file) appended to DuckDB's own
 //            table with a primary key, by the Python script given with --duckdb
 //   scan     every current row of that table, all columns, against Arrow C++ reading the same files

@@ -1,11 +1,10 @@
-// LaminaDB: start here. A bitemporal database inside your program; see README.md for a five-minute
-// tour.
+// LaminaDB: start here. A bitemporal database inside your program; docs/guide/cpp.md is the tour.
 //
 //   ARROW_ASSIGN_OR_RAISE(auto db, lamina::Database::Open("prices.lamina"));
 //   ARROW_RETURN_NOT_OK(db->CreateTable("prices", schema, {.names = {"sku"}}));
-//   ARROW_RETURN_NOT_OK(db->Put("prices", batch));
-//   ARROW_ASSIGN_OR_RAISE(auto reader, db->Scan("prices", {.system =
-//   SystemPeriod::AsOf(yesterday)}));
+//   ARROW_RETURN_NOT_OK(db->Put("prices", batch).status());
+//   ARROW_ASSIGN_OR_RAISE(
+//       auto reader, db->Scan("prices", {.system = SystemPeriod::AsOf(yesterday)}));
 #pragma once
 
 #include <cstdint>
@@ -156,9 +155,11 @@ class Database {
                                                    const ScanOptions& options = {}) const = 0;
 
   // Moments.
+  // Reads through a snapshot of another database, or none, are kInvalidArgument.
   /// The newest state, held fixed. Reads at it: the overloads below.
   virtual SnapshotPtr GetSnapshot() const = 0;
-  /// A snapshot whose newest commit is the one given, or the newest at that time.
+  /// A snapshot whose newest commit is the one given, or the newest at that time. It shows what one
+  /// taken then would show: rows that ended later are open in it.
   virtual Result<SnapshotPtr> SnapshotAt(SystemPeriod moment) const = 0;
   virtual Result<std::shared_ptr<ScanReader>> Scan(const SnapshotPtr& snapshot,
                                                    const std::string& table,
@@ -172,6 +173,9 @@ class Database {
                                                          SystemPeriod as_of = {},
                                                          ValidPeriod valid_at = {}) const = 0;
   virtual CommitId newest_commit() const = 0;
+  /// Takes the next commit number (in other databases: the epoch) and a time without writing
+  /// anything: a mark to read at, between what came before and what comes after.
+  virtual Result<CommitResult> AdvanceCommit() = 0;
   virtual Result<SystemTime> TimeOf(CommitId commit) const = 0;
   virtual Result<CommitId> CommitAt(SystemTime time) const = 0;
   /// Newest first; 0 = all that are remembered (the last 256).

@@ -53,9 +53,8 @@ class Expr {
 
   Kind kind() const { return kind_; }
   const std::string& column() const { return column_; }  ///< Leaves only.
-  const std::vector<std::shared_ptr<arrow::Scalar>>& values() const {
-    return values_;
-  }                                                                   ///< Leaves only.
+  /// Leaves only.
+  const std::vector<std::shared_ptr<arrow::Scalar>>& values() const { return values_; }
   const std::vector<ExprPtr>& children() const { return children_; }  ///< and, or, not.
   std::string ToString() const;
 

@@ -46,16 +46,22 @@ struct LatencySummary {
   uint64_t p50 = 0, p95 = 0, p99 = 0, p999 = 0, max = 0;
 };
 
+/// Bytes a frame or a segment: bytes / frames, bytes / segments.
 struct WalMetrics {
   uint64_t frames = 0, bytes = 0, appends = 0, syncs = 0, sync_nanos = 0, segments = 0;
+  uint64_t floor_epoch = 0, floor_segment = 0;  ///< The first segment that a reopen would read.
 };
 struct CommitMetrics {
   uint64_t commits = 0, groups = 0, facts = 0, conflicts = 0, queue_depth = 0;
-  uint64_t check_nanos = 0, wal_nanos = 0, sync_nanos = 0, memtable_nanos = 0,
-           wait_nanos = 0;  ///< Phases of a commit.
+  /// Phases of a commit.
+  uint64_t check_nanos = 0, wal_nanos = 0, sync_nanos = 0, memtable_nanos = 0, wait_nanos = 0;
   uint64_t backpressure_waits = 0, backpressure_nanos = 0;
   uint64_t durable_lag_commits = 0;  ///< Acknowledged, not yet synced.
-  LatencySummary latency;
+  LatencySummary latency;            ///< Of the call. An acknowledged commit is visible already.
+  /// backpressure_waits by reason: too many sealed memtables, too many level-0 files, and the short
+  /// sleep before those are too many.
+  uint64_t waits_sealed = 0, waits_level0 = 0, waits_slowdown = 0;
+  LatencySummary enqueue_to_durable;  ///< Of the commits that waited for a sync.
 };
 struct MemtableMetrics {
   uint64_t bytes = 0, facts = 0, sealed = 0;
@@ -63,16 +69,32 @@ struct MemtableMetrics {
 struct FlushMetrics {
   uint64_t flushes = 0, facts_in = 0, rows_out = 0, bytes_out = 0, nanos = 0, lookups = 0,
            failures = 0;
+  uint64_t files_out = 0;
+  uint64_t rows_ended = 0, rows_rewritten = 0;  ///< Rows at rest that the facts overlapped.
+  uint64_t seal_to_flush_nanos = 0;  ///< Summed over memtables: sealed until in the files.
+  uint64_t seals_bytes = 0, seals_rows = 0, seals_batches = 0, seals_age = 0,
+           seals_asked = 0;  ///< Why memtables were sealed; asked: Flush and what needs one.
 };
 struct CompactionMetrics {
   uint64_t compactions = 0, rows_in = 0, rows_out = 0, bytes_in = 0, bytes_out = 0, nanos = 0,
            conflicts = 0, failures = 0;
+  uint64_t files_in = 0, files_out = 0;           ///< files_in are obsolete from then on.
+  uint64_t wait_nanos = 0;                        ///< From being due in the background to running.
+  uint64_t level0_files = 0, pending_erases = 0;  ///< The backlog now: of the table with the most.
 };
 struct GcMetrics {
   uint64_t runs = 0, deleted_objects = 0, deleted_bytes = 0, retired_objects = 0;
+  uint64_t nanos = 0;
+  uint64_t time_to_reclaim_micros = 0;  ///< Summed over deleted objects: retired until deleted.
+  uint64_t obsolete_bytes = 0;          ///< Left by the last run, in the grace or pinned.
+  uint64_t pinned_bytes = 0;            ///< Of these, held by live snapshots.
 };
 struct ManifestMetrics {
   uint64_t version = 0, commits = 0, cas_retries = 0, commit_nanos = 0, ref_bytes = 0;
+  uint64_t loads = 0, head_nanos = 0,
+           decode_nanos = 0;  ///< Reading the ref; decoding it and bases.
+  uint64_t cas_nanos = 0;     ///< In conditional puts of the ref.
+  uint64_t base_bytes = 0, bases_written = 0, unknown_outcomes_settled = 0;
 };
 struct ReadMetrics {
   uint64_t gets = 0, scans = 0, rows_returned = 0;

@@ -72,7 +72,7 @@ class StoreLock {
 /// Named, immutable byte strings plus conditional overwrites. Paths are relative, '/'-separated,
 /// [A-Za-z0-9._-] segments. All calls are thread-safe. Errors: kNotFound, kAlreadyExists
 /// (IfAbsent), kConflict (IfTagMatches), kPermissionDenied, kResourceExhausted (disk full),
-/// kUnavailable (retry), kInvalidArgument (bad path).
+/// kUnavailable (retry), kInvalidArgument (bad path), kStopped (a sync failed: open it again).
 class ObjectStore {
  public:
   virtual ~ObjectStore() = default;

@@ -35,8 +35,8 @@ enum class Codec : uint8_t { kNone = 0, kLz4 = 1, kZstd = 2 };
 /// bytes, times in microseconds.
 struct DatabaseOptions {
   bool create_if_missing = true;
-  bool read_only =
-      false;        ///< No lock and no writes; the log is replayed in memory without touching it.
+  /// No lock and no writes; the log is replayed in memory without touching it.
+  bool read_only = false;
   bool wal = true;  ///< False: commits are acknowledged kMemory and are durable only after Flush.
   bool salvage = false;  ///< Open in spite of log damage, keeping what is intact before it; the
                          ///< report says what was left out.
@@ -53,8 +53,8 @@ struct DatabaseOptions {
   int64_t memtable_batches = 0;
   bool auto_flush = true;  ///< False: sealed memtables stay in memory until Flush is called.
   bool auto_compact = true;
-  int32_t max_sealed_memtables =
-      2;  ///< Backpressure: a commit waits while so many wait to be flushed.
+  /// Backpressure: a commit waits while so many wait to be flushed.
+  int32_t max_sealed_memtables = 2;
 
   // Data files.
   int32_t rows_per_page = 1024;  ///< Smaller: faster point reads; larger: smaller files.

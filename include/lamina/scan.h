@@ -38,8 +38,8 @@ struct ScanOptions {
   SystemPeriod system = {};  ///< Default: the newest commit.
   ValidPeriod valid = {};    ///< Default: valid now.
   std::optional<int64_t> limit = {};
-  bool order_by_key =
-      true;  ///< By key, then _valid_from, then _system_from. False: any order, cheaper.
+  /// By key, then _valid_from, then _system_from. False: any order, cheaper.
+  bool order_by_key = true;
   int64_t batch_rows = 8192;
 };
 

@@ -18,9 +18,11 @@ struct TableOptions {
   int32_t rows_per_page = 0;
   int32_t rows_per_row_group = 0;
   std::optional<Codec> codec = {};
-  std::vector<std::string> dictionary_columns =
-      {};  ///< Written with dictionary encoding: few distinct values.
-  /// Names two timestamp columns of the table that hold the valid period of each row; both or none.
+  /// Written with dictionary encoding: few distinct values.
+  std::vector<std::string> dictionary_columns = {};
+  /// Names two timestamp columns of the table that give the valid period of each row that is
+  /// written; both or none. They keep what was written: where a later write cut a row, _valid_from
+  /// and _valid_to say what is left of it.
   std::string period_from_column = {};
   std::string period_to_column = {};
 };

@@ -65,9 +65,8 @@ inline std::string Format(SystemTime t) { return FormatTimestamp(t.micros); }
 inline std::string Format(ValidTime t) { return FormatTimestamp(t.micros); }
 
 /// Parses ISO 8601 ("2013-02-08", "2013-02-08 17:00", "2013-02-08T17:00:00.25Z", "+01:00" offsets),
-/// "infinity",
-/// "-infinity", or a plain integer of microseconds. Text without a zone is UTC. kInvalidArgument
-/// names the text.
+/// "infinity", "-infinity", or a plain integer of microseconds. Text without a zone is UTC.
+/// kInvalidArgument names the text.
 Result<int64_t> ParseTimestamp(std::string_view text);
 
 /// Which moments of system time a read asks for. Range forms return every row version whose system

@@ -52,8 +52,8 @@ struct CommitResult {
   CommitId commit;  ///< 0 when there was nothing to commit.
   SystemTime system_time;
   AckClass ack = AckClass::kMemory;
-  bool replayed =
-      false;  ///< The idempotency key had been committed before; nothing was written now.
+  /// The idempotency key had been committed before; nothing was written now.
+  bool replayed = false;
 };
 
 /// Reads see the transaction's snapshot and its own writes. Ends by Commit or Abort; destroying it

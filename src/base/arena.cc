@@ -49,8 +49,7 @@ char* Arena::AllocateSlow(size_t bytes, size_t align) {
   const size_t needed = bytes + align;
   // A piece that would waste much of a chunk's tail gets a chunk of its own; the current chunk goes
   // on.
-  if (needed > next_chunk_bytes_ / 4 && chunks_.size() > 0 &&
-      needed > options_.chunk_bytes_max / 4) {
+  if (needed > next_chunk_bytes_ / 4 && !chunks_.empty() && needed > options_.chunk_bytes_max / 4) {
     return align_up(NewChunk(needed));
   }
   size_t size = std::max(next_chunk_bytes_, needed);

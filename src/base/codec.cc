@@ -28,8 +28,7 @@ void PutLengthPrefixed(std::string* out, std::string_view bytes) {
 
 int VarintLength(uint64_t v) { return v == 0 ? 1 : (static_cast<int>(std::bit_width(v)) + 6) / 7; }
 
-// ---- Decoder
-// ------------------------------------------------------------------------------------------------------
+// ---- Decoder ----
 
 bool Decoder::ReadBytes(size_t size, std::string_view* v) {
   if (failed_ || size > remaining()) {
@@ -140,8 +139,7 @@ Status Decoder::Finish(std::string_view what) const {
                                                " size=" + std::to_string(end_ - begin_));
 }
 
-// ---- MessageWriter
-// ------------------------------------------------------------------------------------------------
+// ---- MessageWriter ----
 
 void MessageWriter::AddTag(uint32_t field, WireType type) {
   LAMINA_DCHECK(field >= 1 && field <= kFieldMax);
@@ -182,8 +180,7 @@ void MessageWriter::AddPackedSigned(uint32_t field, std::span<const int64_t> val
   AddBytes(field, packed);
 }
 
-// ---- MessageReader
-// ------------------------------------------------------------------------------------------------
+// ---- MessageReader ----
 
 bool MessageReader::Next() {
   if (!decoder_.ok() || decoder_.done()) return false;

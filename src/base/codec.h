@@ -16,8 +16,7 @@ namespace lamina::base {
 static_assert(std::endian::native == std::endian::little,
               "fixed-width fields are copied as they lie in memory");
 
-// ---- Raw stores and loads; `p` needs no alignment.
-// ----------------------------------------------------------------
+// ---- Raw stores and loads; `p` needs no alignment ----
 
 inline void StoreFixed32(char* p, uint32_t v) { std::memcpy(p, &v, sizeof(v)); }
 inline void StoreFixed64(char* p, uint64_t v) { std::memcpy(p, &v, sizeof(v)); }
@@ -37,8 +36,7 @@ inline uint64_t LoadFixed64(const char* p) {
   return v;
 }
 
-// ---- Appending.
-// ---------------------------------------------------------------------------------------------------
+// ---- Appending ----
 
 inline void PutFixed16(std::string* out, uint16_t v) {
   out->append(reinterpret_cast<const char*>(&v), sizeof(v));
@@ -65,8 +63,7 @@ void PutLengthPrefixed(std::string* out, std::string_view bytes);
 /// Bytes that PutVarint64 would append.
 int VarintLength(uint64_t v);
 
-// ---- Reading.
-// -----------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 /// Reads from the front of borrowed bytes. Every read is checked; after the first failure all reads
 /// fail and leave their output alone, so a run of reads needs one test at its end. Views returned
@@ -106,8 +103,7 @@ class Decoder {
   bool failed_ = false;
 };
 
-// ---- Tagged messages.
-// ---------------------------------------------------------------------------------------------
+// ---- Tagged messages ----
 
 /// Protobuf's wire types (groups are refused).
 enum class WireType : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };

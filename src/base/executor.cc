@@ -30,10 +30,9 @@ bool EraseById(Map* delayed, uint64_t id) {
 
 }  // namespace
 
-// ---- ThreadPoolExecutor
-// -------------------------------------------------------------------------------------------
+// ---- ThreadPoolExecutor ----
 
-ThreadPoolExecutor::ThreadPoolExecutor(int threads, std::string name) {
+ThreadPoolExecutor::ThreadPoolExecutor(int threads, const std::string& name) {
   const int count = std::max(threads, 1);
   threads_.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) {
@@ -137,8 +136,7 @@ void ThreadPoolExecutor::WorkerLoop() {
   }
 }
 
-// ---- InlineExecutor
-// -----------------------------------------------------------------------------------------------
+// ---- InlineExecutor ----
 
 bool InlineExecutor::Submit(Task task) {
   {
@@ -178,8 +176,7 @@ int InlineExecutor::RunDelayed() {
   return static_cast<int>(tasks.size());
 }
 
-// ---- ManualExecutor
-// -----------------------------------------------------------------------------------------------
+// ---- ManualExecutor ----
 
 bool ManualExecutor::Submit(Task task) {
   MutexLock lock(&mu_);

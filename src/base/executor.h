@@ -43,7 +43,7 @@ class Executor {
 class ThreadPoolExecutor : public Executor {
  public:
   /// At least one thread. Workers are named `name`-0, `name`-1, …
-  ThreadPoolExecutor(int threads, std::string name);
+  ThreadPoolExecutor(int threads, const std::string& name);
   ~ThreadPoolExecutor() override;
 
   bool Submit(Task task) override LAMINA_EXCLUDES(mu_);
@@ -53,8 +53,8 @@ class ThreadPoolExecutor : public Executor {
   void Shutdown() override LAMINA_EXCLUDES(mu_);
 
  private:
-  using DelayedKey = std::pair<int64_t, TaskId>;  // (due in monotonic nanoseconds, id): ordered by
-                                                  // due, then submission
+  // (due in monotonic nanoseconds, id): ordered by due, then submission.
+  using DelayedKey = std::pair<int64_t, TaskId>;
 
   void WorkerLoop() LAMINA_EXCLUDES(mu_);
   void MoveDueTasks() LAMINA_REQUIRES(mu_);

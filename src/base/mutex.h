@@ -7,6 +7,8 @@
 #include <mutex>
 #include <shared_mutex>
 
+#include "base/schedule_hook.h"
+
 #if defined(__clang__)
 #define LAMINA_THREAD_ATTRIBUTE(x) __attribute__((x))
 #else
@@ -46,12 +48,25 @@ class LAMINA_CAPABILITY("mutex") Mutex {
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
-  void Lock() LAMINA_ACQUIRE() { mutex_.lock(); }
-  void Unlock() LAMINA_RELEASE() { mutex_.unlock(); }
-  bool TryLock() LAMINA_TRY_ACQUIRE(true) { return mutex_.try_lock(); }
+  void Lock() LAMINA_ACQUIRE() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return LockUnder(hook);
+    mutex_.lock();
+  }
+  void Unlock() LAMINA_RELEASE() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return UnlockUnder(hook);
+    mutex_.unlock();
+  }
+  bool TryLock() LAMINA_TRY_ACQUIRE(true) {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return TryLockUnder(hook);
+    return mutex_.try_lock();
+  }
 
  private:
   friend class CondVar;
+  void LockUnder(ScheduleHook* hook);
+  void UnlockUnder(ScheduleHook* hook);
+  bool TryLockUnder(ScheduleHook* hook);
+  void TakeUnder(ScheduleHook* hook);
   std::mutex mutex_;
 };
 
@@ -85,12 +100,28 @@ class LAMINA_CAPABILITY("shared_mutex") SharedMutex {
   SharedMutex(const SharedMutex&) = delete;
   SharedMutex& operator=(const SharedMutex&) = delete;
 
-  void Lock() LAMINA_ACQUIRE() { mutex_.lock(); }
-  void Unlock() LAMINA_RELEASE() { mutex_.unlock(); }
-  void LockShared() LAMINA_ACQUIRE_SHARED() { mutex_.lock_shared(); }
-  void UnlockShared() LAMINA_RELEASE_SHARED() { mutex_.unlock_shared(); }
+  void Lock() LAMINA_ACQUIRE() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return LockUnder(hook);
+    mutex_.lock();
+  }
+  void Unlock() LAMINA_RELEASE() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return UnlockUnder(hook);
+    mutex_.unlock();
+  }
+  void LockShared() LAMINA_ACQUIRE_SHARED() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return LockSharedUnder(hook);
+    mutex_.lock_shared();
+  }
+  void UnlockShared() LAMINA_RELEASE_SHARED() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return UnlockSharedUnder(hook);
+    mutex_.unlock_shared();
+  }
 
  private:
+  void LockUnder(ScheduleHook* hook);
+  void UnlockUnder(ScheduleHook* hook);
+  void LockSharedUnder(ScheduleHook* hook);
+  void UnlockSharedUnder(ScheduleHook* hook);
   std::shared_mutex mutex_;
 };
 
@@ -127,12 +158,19 @@ class CondVar {
 
   /// Lets go of `mutex` while waiting; holds it again on return.
   void Wait(Mutex* mutex) LAMINA_REQUIRES(mutex) {
+    if (ScheduleHook* hook = CurrentScheduleHook()) {
+      WaitUnder(hook, mutex, -1);
+      return;
+    }
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
     condition_.wait(lock);
     lock.release();
   }
-  /// False when `micros` passed (real time, not a Clock's) before a signal came.
+  /// False when `micros` passed (of the system's clock, not an injected one) before a signal came.
   bool WaitForMicros(Mutex* mutex, int64_t micros) LAMINA_REQUIRES(mutex) {
+    if (ScheduleHook* hook = CurrentScheduleHook()) {
+      return WaitUnder(hook, mutex, micros < 0 ? 0 : micros);
+    }
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
     // An absolute system_clock-free wait: libstdc++ maps steady_clock to pthread_cond_clockwait.
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(micros);
@@ -140,10 +178,18 @@ class CondVar {
     lock.release();
     return signalled;
   }
-  void Signal() { condition_.notify_one(); }
-  void SignalAll() { condition_.notify_all(); }
+  void Signal() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return NotifyUnder(hook, /*all=*/false);
+    condition_.notify_one();
+  }
+  void SignalAll() {
+    if (ScheduleHook* hook = CurrentScheduleHook()) return NotifyUnder(hook, /*all=*/true);
+    condition_.notify_all();
+  }
 
  private:
+  bool WaitUnder(ScheduleHook* hook, Mutex* mutex, int64_t micros);
+  void NotifyUnder(ScheduleHook* hook, bool all);
   std::condition_variable condition_;
 };
 

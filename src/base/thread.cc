@@ -1,13 +1,18 @@
 #include "base/thread.h"
 
+#include <csignal>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <utility>
+
+#include "base/schedule_hook.h"
 
 namespace lamina::base {
 
 Thread::Thread(std::string name, std::function<void()> body) {
+  if (ScheduleHook* hook = CurrentScheduleHook()) {
+    body = hook->AdoptThread(name, std::move(body), &ticket_);
+  }
   // The new thread inherits the mask, so no signal can reach it before it could block them itself.
   sigset_t all;
   sigset_t before;
@@ -18,18 +23,24 @@ Thread::Thread(std::string name, std::function<void()> body) {
     body();
   });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (ScheduleHook* hook = CurrentScheduleHook()) hook->Yield("thread.begin");
 }
 
-Thread& Thread::operator=(Thread&& other) {
+Thread& Thread::operator=(Thread&& other) noexcept {
   if (this != &other) {
     Join();
     thread_ = std::move(other.thread_);
+    ticket_ = other.ticket_;
   }
   return *this;
 }
 
 void Thread::Join() {
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  if (ScheduleHook* hook = CurrentScheduleHook(); hook != nullptr && ticket_ != 0) {
+    hook->WaitForThread(ticket_);
+  }
+  thread_.join();
 }
 
 int HardwareThreads() {

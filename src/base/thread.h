@@ -1,6 +1,7 @@
 // The one place that makes threads.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
@@ -16,7 +17,7 @@ class Thread {
   Thread(std::string name, std::function<void()> body);
   ~Thread() { Join(); }
   Thread(Thread&&) = default;
-  Thread& operator=(Thread&& other);
+  Thread& operator=(Thread&& other) noexcept;
 
   /// Waits for the body to return. Does nothing when there is none, or it was joined before.
   void Join();
@@ -24,6 +25,7 @@ class Thread {
 
  private:
   std::thread thread_;
+  uint64_t ticket_ = 0;  // of a simulation's thread (schedule_hook.h)
 };
 
 /// Cores the process may use, at least 1.

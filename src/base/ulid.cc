@@ -74,9 +74,10 @@ Result<Ulid> Ulid::FromBytes(std::string_view raw) {
 }
 
 Ulid UlidGenerator::Next() {
-  MutexLock lock(&mu_);
+  // Asked before the lock is taken: a clock is somebody else's code.
   const int64_t now = clock_->NowMicros() / 1000;
   const int64_t now_ms = now < 0 ? 0 : now;
+  MutexLock lock(&mu_);
   if (now_ms > last_.timestamp_ms()) {
     for (int i = 0; i < 6; ++i) last_.bytes[i] = static_cast<uint8_t>(now_ms >> (40 - 8 * i));
     random_->FillBytes(last_.bytes.data() + 6, 10);

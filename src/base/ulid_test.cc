@@ -78,6 +78,7 @@ TEST(UlidGeneratorTest, ConcurrentMintsAreDistinct) {
   std::vector<std::vector<Ulid>> minted(4);
   {
     std::vector<Thread> threads;
+    threads.reserve(minted.size());
     for (auto& mine : minted) {
       threads.emplace_back("mint", [&generator, &mine] {
         for (int i = 0; i < 1000; ++i) mine.push_back(generator.Next());

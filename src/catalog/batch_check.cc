@@ -57,22 +57,13 @@ bool HasForbiddenNull(const arrow::Array& array) {
   }
 }
 
-// May the values of the type be such that Parquet cannot hold them, or its readers refuse them?
-bool HasValuesToCheck(const arrow::DataType& type) {
-  if (type.id() == Type::STRING || type.id() == Type::LARGE_STRING ||
-      arrow::is_decimal(type.id())) {
-    return true;
-  }
-  return std::any_of(type.fields().begin(), type.fields().end(),
-                     [](const auto& field) { return HasValuesToCheck(*field->type()); });
-}
-
-// Text that is not UTF-8, decimals of too many digits: other tools would stumble over them, or
-// digits be cut off.
+// Text that is not UTF-8, decimals of too many digits, times of day behind midnight, offsets and
+// counts that do not fit: other tools would stumble over them, or the log could not be replayed,
+// which takes valid arrays only.
 Status CheckValues(const arrow::Array& array) {
   const Type::type id = array.type_id();
   if ((id == Type::STRING || id == Type::LARGE_STRING) && array.length() > 0) {
-    // Most text is ASCII, and then all values are checked at once.
+    // Most text is ASCII: then it is UTF-8, and only the rest is left to be checked.
     const auto& data = *array.data();
     const bool wide = id == Type::LARGE_STRING;
     const int64_t first = wide ? data.GetValues<int64_t>(1)[0] : data.GetValues<int32_t>(1)[0];
@@ -81,9 +72,13 @@ Status CheckValues(const arrow::Array& array) {
     const uint8_t* bytes = data.buffers[2] == nullptr ? nullptr : data.buffers[2]->data();
     unsigned char all = 0;
     for (int64_t i = first; i < end; ++i) all |= bytes[i];
-    if (all < 0x80) return Status::OK();
+    if (all < 0x80) {
+      auto binary = data.Copy();
+      binary->type = wide ? arrow::large_binary() : arrow::binary();
+      return arrow::MakeArray(binary)->ValidateFull();
+    }
   }
-  return HasValuesToCheck(*array.type()) ? array.ValidateFull() : Status::OK();
+  return array.ValidateFull();
 }
 
 std::string DescribeField(const arrow::Field& field) {
@@ -92,6 +87,23 @@ std::string DescribeField(const arrow::Field& field) {
 }
 
 }  // namespace
+
+Status CheckShape(const arrow::RecordBatch& batch) {
+  for (int i = 0; i < batch.num_columns(); ++i) {
+    const std::string& name = batch.schema()->field(i)->name();
+    const arrow::Array& column = *batch.column(i);
+    if (column.length() != batch.num_rows()) {
+      return Invalid(
+          fmt::format("a column of the batch has another length: column={} expected={} actual={}",
+                      name, batch.num_rows(), column.length()));
+    }
+    if (const Status valid = column.Validate(); !valid.ok()) {
+      return Invalid(fmt::format("a column of the batch is not a valid array: column={} reason={}",
+                                 name, valid.message()));
+    }
+  }
+  return Status::OK();
+}
 
 Status CheckBatch(const TableSchema& table, const arrow::RecordBatch& batch) {
   const auto expected = table.ToArrow();
@@ -123,6 +135,7 @@ Status CheckBatch(const TableSchema& table, const arrow::RecordBatch& batch) {
     return Invalid(fmt::format("the batch has a column that the table lacks: table={} column={}",
                                table.name, actual.field(common)->name()));
   }
+  ARROW_RETURN_NOT_OK(CheckShape(batch));
   for (int i = 0; i < common; ++i) {
     const arrow::Array& column = *batch.column(i);
     if (!expected->field(i)->nullable() && column.null_count() > 0) {

@@ -9,6 +9,7 @@
 #include <arrow/util/key_value_metadata.h>
 #include <fmt/format.h>
 
+#include "catalog/compute.h"
 #include "catalog/encoding_internal.h"
 #include "catalog/schema.h"
 #include "catalog/schema_internal.h"
@@ -262,7 +263,7 @@ Result<std::shared_ptr<arrow::Array>> CastColumn(const std::shared_ptr<arrow::Ar
         "a column was written with a type that its present type does not widen: from={} to={}",
         from->ToString(), to->ToString()));
   }
-  internal::InitializeCompute();
+  InitializeCompute();
   auto target = to;
   // Arrow would read a date as midnight in the zone; ours is midnight UTC, whatever zone the column
   // prints in.

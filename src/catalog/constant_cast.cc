@@ -3,15 +3,13 @@
 // of time, text with a zone, and binary lengths.
 #include <cmath>
 #include <limits>
-#include <mutex>
 #include <type_traits>
 
 #include <arrow/compute/cast.h>
-#include <arrow/compute/initialize.h>
 #include <arrow/scalar.h>
 #include <fmt/format.h>
 
-#include "base/check.h"
+#include "catalog/compute.h"
 #include "catalog/encoding_internal.h"
 #include "lamina/time.h"
 
@@ -194,12 +192,6 @@ std::shared_ptr<arrow::Scalar> TimestampFromText(std::string_view text,
 }
 
 }  // namespace
-
-void InitializeCompute() {
-  static std::once_flag once;
-  // Fails only when a function is registered twice, which would be a bug.
-  std::call_once(once, [] { LAMINA_CHECK(arrow::compute::Initialize().ok()); });
-}
 
 ScalarResult CastConstant(const std::shared_ptr<arrow::Scalar>& value,
                           const std::shared_ptr<arrow::DataType>& type, std::string_view column) {

@@ -16,9 +16,6 @@
 
 namespace lamina::catalog::internal {
 
-/// Registers Arrow's compute functions once per process; every user of compute calls it first.
-void InitializeCompute();
-
 /// utf8, large_utf8, binary, large_binary: the types whose encoded length varies.
 constexpr bool IsBytesType(arrow::Type::type id) {
   return id == arrow::Type::STRING || id == arrow::Type::LARGE_STRING ||

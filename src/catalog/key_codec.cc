@@ -1,12 +1,10 @@
 // Encoding works a column at a time:
 //   1. Every key column is looked up, its type and absence of nulls checked.
 //   2. One key column: integers and the like are written at a fixed stride; strings and binary are
-//   their own encoding, so
-//      the result shares the column's buffers.
+//      their own encoding, so the result shares the column's buffers.
 //   3. Several: the lengths of all keys give the offsets; then blocks of rows are filled, one
-//   column after the other, with
-//      one write position a row kept on the stack. So the switch over types runs once per column
-//      and block, not per value.
+//      column after the other, with one write position a row kept on the stack. So the switch over
+//      types runs once per column and block, not per value.
 #include "catalog/key_codec.h"
 
 #include <bit>

@@ -2,11 +2,10 @@
 // order of keys. docs/format/keys.md is the only description of the bytes.
 //
 // Per component: integers big-endian with the sign bit flipped; floats as IEEE total order with all
-// NaN equal and last
-// (-inf < … < -0 = +0 < … < +inf < NaN); bool 0/1; dates, times, timestamps, durations, decimals as
-// their integers; fixed binary as is; strings and binary escaped (00 -> 00 FF, terminated by 00
-// 00), except as the LAST component, where they are the raw bytes: so the encoding of a single
-// binary key is the key itself.
+// NaN equal and last (-inf < … < -0 = +0 < … < +inf < NaN); bool 0/1; dates, times, timestamps,
+// durations, decimals as their integers; fixed binary as is; strings and binary escaped
+// (00 -> 00 FF, terminated by 00 00), except as the LAST component, where they are the raw bytes:
+// so the encoding of a single binary key is the key itself.
 #pragma once
 
 #include <memory>

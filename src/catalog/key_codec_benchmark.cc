@@ -86,3 +86,4 @@ BENCHMARK(EncodeScalars);
 
 }  // namespace
 }  // namespace lamina::catalog
+BENCHMARK_MAIN();

@@ -1,9 +1,8 @@
 // A predicate answers three questions from one bound tree:
 //   Evaluate   which rows pass: Arrow's kernels, three-valued (Kleene) logic.
 //   CanMatch   which outcomes (true, false, null) rows with given statistics may have. Every node
-//   returns a superset of the
-//              outcomes that occur, so Not only swaps true and false, and nothing need be pushed
-//              down. The answer is "true may occur".
+//              returns a superset of the outcomes that occur, so Not only swaps true and false, and
+//              nothing need be pushed down. The answer is "true may occur".
 //   KeyBounds  which encoded keys passing rows may have.
 // All three follow the order of EncodeValue: NaN = NaN, greater than all other floats; -0 = +0.
 #include "catalog/predicate.h"
@@ -19,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "catalog/compute.h"
 #include "catalog/encoding_internal.h"
 #include "catalog/schema_internal.h"
 
@@ -32,10 +32,10 @@ struct Predicate::Node {
   std::string column;
   std::shared_ptr<arrow::DataType> type;
   std::vector<ScalarPtr> values;  // cast to `type`
-  std::vector<std::optional<std::string>>
-      encoded;  // EncodeValue of each; a prefix as its own bytes
-  std::shared_ptr<arrow::Array>
-      value_set;  // kIn: the values but NaN, as Hashable() makes them; may be null
+  // EncodeValue of each; a prefix as its own bytes
+  std::vector<std::optional<std::string>> encoded;
+  // kIn: the values but NaN, as Hashable() makes them; may be null
+  std::shared_ptr<arrow::Array> value_set;
   bool value_set_has_nan = false;
   std::vector<Node> children;
   ExprPtr expr;  // with the cast constants, for ToString
@@ -715,7 +715,7 @@ Predicate::~Predicate() = default;
 
 Result<std::shared_ptr<const Predicate>> Predicate::Bind(const ExprPtr& expr,
                                                          const TableSchema& table) {
-  internal::InitializeCompute();
+  InitializeCompute();
   std::shared_ptr<Predicate> predicate(new Predicate());
   ARROW_ASSIGN_OR_RAISE(Node root, PredicateTree::Bind(expr, table, 0, &predicate->columns_));
   predicate->root_ = std::make_unique<Node>(std::move(root));

@@ -41,8 +41,8 @@ std::shared_ptr<arrow::RecordBatch> Batch(const TableSchema& table, const std::v
                                   columns);
 }
 
-// ---- The reference: one row at a time, from the definition of SQL's logic and the documented
-// order. -----------------
+// ---- The reference ----
+// One row at a time, from the definition of SQL's logic and the documented order.
 
 Truth AndTruth(Truth a, Truth b) {
   if (a == false || b == false) return false;

@@ -4,6 +4,8 @@
 #include <set>
 #include <unordered_set>
 
+#include <arrow/util/string.h>
+#include <arrow/util/utf8.h>
 #include <fmt/format.h>
 
 #include "catalog/schema_internal.h"
@@ -20,8 +22,17 @@ Status Invalid(std::string message, std::string hint = {}) {
 
 // ---- Checks of parts ----
 
+// Names go into the schemas of files, which are UTF-8 by Parquet's rules.
+Status CheckText(const char* what, const std::string& name) {
+  arrow::util::InitializeUTF8();
+  if (arrow::util::ValidateUTF8(name)) return Status::OK();
+  return Invalid(fmt::format("the name of a {} is not UTF-8: name={}", what,
+                             arrow::HexEncode(std::string_view(name).substr(0, 64))));
+}
+
 Status CheckColumnName(const std::string& name) {
   if (name.empty()) return Invalid("a column has no name", "name every column");
+  ARROW_RETURN_NOT_OK(CheckText("column", name));
   if (IsHiddenColumn(name)) {
     return Invalid(fmt::format("a column has the name of a hidden column: column={}", name),
                    "choose another name");
@@ -31,7 +42,21 @@ Status CheckColumnName(const std::string& name) {
 
 Status CheckTableName(const std::string& name) {
   if (name.empty()) return Invalid("the table has no name", "give it one");
+  return CheckText("table", name);
+}
+
+Status CheckNestedNames(const arrow::DataType& type) {
+  for (const auto& field : type.fields()) {
+    ARROW_RETURN_NOT_OK(CheckText("nested field", field->name()));
+    ARROW_RETURN_NOT_OK(CheckNestedNames(*field->type()));
+  }
   return Status::OK();
+}
+
+// That the column may be stored: its type, and the names inside it.
+Status CheckColumnType(const arrow::Field& field) {
+  ARROW_RETURN_NOT_OK(internal::CheckType(field.name(), *field.type()));
+  return CheckNestedNames(*field.type());
 }
 
 // The first broken rule of options against columns, as text; empty if none.
@@ -238,8 +263,7 @@ Result<TableSchemaPtr> MakeTable(TableId id, std::string name,
                      "rename one");
     }
   }
-  for (const auto& field : schema->fields())
-    ARROW_RETURN_NOT_OK(internal::CheckType(field->name(), *field->type()));
+  for (const auto& field : schema->fields()) ARROW_RETURN_NOT_OK(CheckColumnType(*field));
   ARROW_ASSIGN_OR_RAISE(const std::vector<int> positions, internal::ResolveKey(*schema, key));
   for (const auto& field : schema->fields())
     table.columns.push_back(MakeColumn(table.next_column_id++, field));
@@ -270,7 +294,7 @@ Result<TableSchemaPtr> AddColumn(const TableSchema& table,
                                field->name()),
                    "rows that are there already have no value for it");
   }
-  ARROW_RETURN_NOT_OK(internal::CheckType(field->name(), *field->type()));
+  ARROW_RETURN_NOT_OK(CheckColumnType(*field));
   TableSchema next = table;
   Column column = MakeColumn(next.next_column_id++, field);
   next.columns.insert(table.has_primary_key ? next.columns.end() : next.columns.end() - 1,

@@ -48,8 +48,8 @@ struct Column {
   std::string name;
   std::shared_ptr<arrow::DataType> type;
   bool nullable = true;
-  std::shared_ptr<const arrow::KeyValueMetadata>
-      metadata;  ///< The user's own field metadata, kept.
+  /// The user's own field metadata, kept.
+  std::shared_ptr<const arrow::KeyValueMetadata> metadata;
 };
 
 using lamina::Codec;
@@ -61,15 +61,15 @@ struct TableSchema {
   TableId id;
   std::string name;
   uint32_t version = 1;  ///< +1 at every change; files name the version they were written with.
-  std::vector<Column> columns;  ///< Live columns in the user's order. A no-key table has
-                                ///< kRowIdColumn as its LAST column.
-  std::vector<ColumnId>
-      key;  ///< Primary key in declared order; {id of kRowIdColumn} for a no-key table.
+  /// Live columns in the user's order. A no-key table has kRowIdColumn as its LAST column.
+  std::vector<Column> columns;
+  /// Primary key in declared order; {id of kRowIdColumn} for a no-key table.
+  std::vector<ColumnId> key;
   ColumnId next_column_id = 1;
   bool has_primary_key = true;  ///< False: append table with the hidden row id.
   TableOptions options;
-  std::shared_ptr<const arrow::KeyValueMetadata>
-      metadata;  ///< The user's own schema metadata, kept; may be null.
+  /// The user's own schema metadata, kept; may be null.
+  std::shared_ptr<const arrow::KeyValueMetadata> metadata;
 
   /// The user's columns as an Arrow schema (without hidden ones), with the user's metadata.
   std::shared_ptr<arrow::Schema> ToArrow() const;
@@ -90,11 +90,10 @@ using lamina::KeyDeclaration;
 
 /// Checks and builds the first version of a table. Keys may be declared by `key`, by field metadata
 /// ("lamina.key" or "tonbo.key" = true/yes for one column, ordinals "0","1",… for several) or by
-/// schema metadata
-/// ("lamina.keys" or "tonbo.keys" = name or ["a","b"]). Errors (kInvalidArgument, each with its own
-/// text and hint): no key found, unknown column, two marks without ordinals, gaps or repeats in
-/// ordinals, a key type without an order (list, map, struct, …), nullable is allowed in the
-/// declaration but a null key is refused at write, duplicate or empty column names, a hidden
+/// schema metadata ("lamina.keys" or "tonbo.keys" = name or ["a","b"]). Errors (kInvalidArgument,
+/// each with its own text and hint): no key found, unknown column, two marks without ordinals, gaps
+/// or repeats in ordinals, a key type without an order (list, map, struct, …), nullable is allowed
+/// in the declaration but a null key is refused at write, duplicate or empty column names, a hidden
 /// column's name, unsupported types (kUnsupported: union, run-end-encoded, extension, dictionary
 /// …). Parquet field ids in the schema's metadata are dropped: files carry column ids.
 Result<TableSchemaPtr> MakeTable(TableId id, std::string name,
@@ -136,9 +135,10 @@ Result<std::shared_ptr<arrow::Array>> CastColumn(const std::shared_ptr<arrow::Ar
                                                  const std::shared_ptr<arrow::DataType>& to);
 
 /// OK when `batch` has exactly the user's columns (ToArrow: names, types, order), no null in a
-/// non-nullable column or nested field, and no value that Parquet or its readers would refuse (text
-/// that is not UTF-8, a decimal of too many digits). kInvalidArgument names the first difference
-/// (column, expected, actual; or column and row of a null).
+/// non-nullable column or nested field, columns as long as the batch, and arrays that are valid in
+/// full (text that is UTF-8, decimals of no more digits than theirs, times within the day, offsets
+/// in order): so that Parquet's readers take them and the log can be replayed. kInvalidArgument
+/// names the first difference (column, expected, actual; or column and row of a null).
 Status CheckBatch(const TableSchema& table, const arrow::RecordBatch& batch);
 
 /// OK when a reopened definition equals the stored one (columns, types, nullability, key);

@@ -2,44 +2,91 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
 #include <filesystem>
-#include <map>
+#include <mutex>
 #include <set>
+#include <thread>
 
 #include "cli/terminal.h"
 #include <arrow/array.h>
-#include <arrow/csv/api.h>
-#include <arrow/io/file.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "storage/sst/parquet_import.h"
-
 namespace lamina::cli {
 namespace {
 
-using nlohmann::json;
+using nlohmann::ordered_json;
 
 /// Rows as lines of JSON.
 void PrintJsonRows(const arrow::RecordBatch& batch) {
+  for (int64_t r = 0; r < batch.num_rows(); ++r) Out(JsonLine(RowJson(batch, r)) + "\n");
+}
+
+/// As RFC 4180 wants it: what `ingest` reads back. Nulls are empty, empty texts are "".
+std::string CsvField(std::string_view text, bool quoted) {
+  if (!quoted && text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
+}
+void PrintCsvRows(const arrow::RecordBatch& batch) {
   for (int64_t r = 0; r < batch.num_rows(); ++r) {
-    auto row = nlohmann::ordered_json::object();
-    for (int c = 0; c < batch.num_columns(); ++c)
-      row[batch.column_name(c)] = CellJson(*batch.column(c), r);
-    fmt::print("{}\n", row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    std::string line;
+    for (int c = 0; c < batch.num_columns(); ++c) {
+      if (c != 0) line += ',';
+      const auto cell = CellJson(*batch.column(c), r);
+      if (cell.is_null()) continue;
+      const std::string text = cell.is_string() ? cell.get<std::string>() : JsonLine(cell);
+      line += CsvField(text, cell.is_string() && text.empty());
+    }
+    Out(line + "\n");
   }
 }
 
+/// Values between commas; one that holds a comma stands in double quotes, as in CSV.
 std::vector<std::string> SplitComma(const std::string& text) {
-  std::vector<std::string> out;
-  size_t at = 0;
-  for (;;) {
-    const size_t comma = text.find(',', at);
-    out.push_back(text.substr(at, comma == std::string::npos ? std::string::npos : comma - at));
-    if (comma == std::string::npos) return out;
-    at = comma + 1;
+  std::vector<std::string> out(1);
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"') {
+      out.back() += '"';
+      ++i;
+    } else if (c == '"' && (quoted || out.back().empty())) {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      out.emplace_back();
+    } else {
+      out.back() += c;
+    }
   }
+  return out;
+}
+
+constexpr const char* kTimes[] = {"_valid_from", "_valid_to", "_system_from", "_system_to",
+                                  "_commit"};
+
+Status CheckColumn(const TableInfo& table, const std::string& column) {
+  auto known = table.schema->field_names();
+  known.insert(known.end(), std::begin(kTimes), std::end(kTimes));
+  if (std::find(known.begin(), known.end(), column) != known.end()) return Status::OK();
+  return MakeError(ErrorCode::kInvalidArgument,
+                   fmt::format("unknown column: table={} column={}", table.name, column),
+                   Suggestion(column, known, "its columns are"));
+}
+
+/// GetTable, with a hint at the tables there are.
+Result<TableInfo> FindTable(const Database* db, const std::string& name) {
+  auto table = db->GetTable(name);
+  if (table.ok() || CodeOf(table.status()) != ErrorCode::kNotFound) return table;
+  std::vector<std::string> known;
+  for (const auto& other : db->ListTables()) known.push_back(other.name);
+  return MakeError(ErrorCode::kNotFound, MessageOf(table.status()),
+                   known.empty() ? "the database has no tables; `lamina ingest` makes one"
+                                 : Suggestion(name, known, "its tables are"));
 }
 
 Result<std::shared_ptr<arrow::Scalar>> ParseScalar(const std::string& text,
@@ -49,6 +96,14 @@ Result<std::shared_ptr<arrow::Scalar>> ParseScalar(const std::string& text,
     ARROW_ASSIGN_OR_RAISE(const int64_t micros, ParseTimestamp(text));
     return arrow::TimestampScalar(micros, arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))
         .CastTo(type);
+  }
+  if (arrow::is_binary_like(type->id()) || arrow::is_large_binary_like(type->id()) ||
+      type->id() == arrow::Type::FIXED_SIZE_BINARY) {
+    // 0x… are bytes that cannot be typed, as they are shown.
+    if (text.starts_with("0x") && !arrow::is_string(type->id())) {
+      const auto bytes = ParseHex(std::string_view(text).substr(2));
+      if (bytes.has_value()) return arrow::MakeScalar(type, arrow::Buffer::FromString(*bytes));
+    }
   }
   auto scalar = arrow::Scalar::Parse(type, text);
   if (scalar.ok()) return scalar;
@@ -65,7 +120,11 @@ Result<Key> ParseKey(const TableInfo& table, const std::string& text, bool whole
         ErrorCode::kInvalidArgument,
         fmt::format("key has another number of columns: expected={} given={}", table.key.size(),
                     parts.size()),
-        fmt::format("the key is ({}); separate the values by commas", fmt::join(table.key, ", ")));
+        table.key.empty()
+            ? "the table has no key"
+            : fmt::format("the key is ({}); separate the values by commas, and quote one that "
+                          "holds a comma: '\"Smith, J\",7'",
+                          fmt::join(table.key, ", ")));
   }
   Key key;
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -77,7 +136,7 @@ Result<Key> ParseKey(const TableInfo& table, const std::string& text, bool whole
   return key;
 }
 
-std::string Trim(std::string s) {
+std::string Trim(const std::string& s) {
   const auto first = s.find_first_not_of(' ');
   const auto last = s.find_last_not_of(' ');
   return first == std::string::npos ? "" : s.substr(first, last - first + 1);
@@ -94,13 +153,13 @@ Result<ExprPtr> ParseCondition(const TableInfo& table, const std::string& text) 
   const auto type_of = [&](const std::string& column) -> std::shared_ptr<arrow::DataType> {
     if (const auto field = table.schema->GetFieldByName(column)) return field->type();
     if (column == "_commit") return arrow::int64();
-    return column.empty() || column[0] != '_' ? nullptr
-                                              : arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+    return arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
   };
   for (const auto& [words, negated] :
        {std::pair<std::string, bool>{" is not null", true}, {" is null", false}}) {
     if (text.size() > words.size() && text.ends_with(words)) {
       auto column = Trim(text.substr(0, text.size() - words.size()));
+      ARROW_RETURN_NOT_OK(CheckColumn(table, column));
       return negated ? IsNotNull(std::move(column)) : IsNull(std::move(column));
     }
   }
@@ -114,11 +173,9 @@ Result<ExprPtr> ParseCondition(const TableInfo& table, const std::string& text) 
   const std::string op = text.substr(at, two ? 2 : 1);
   const std::string column = Trim(text.substr(0, at));
   const std::string value = Unquote(Trim(text.substr(at + op.size())));
+  ARROW_RETURN_NOT_OK(CheckColumn(table, column));
   if (op == "^=") return StartsWith(column, value);
-  const auto type = type_of(column);
-  // An unknown column is the table's to report, with the names it has.
-  ARROW_ASSIGN_OR_RAISE(auto scalar,
-                        ParseScalar(value, type == nullptr ? arrow::utf8() : type, column));
+  ARROW_ASSIGN_OR_RAISE(auto scalar, ParseScalar(value, type_of(column), column));
   if (op == "=" || op == "==") return Eq(column, std::move(scalar));
   if (op == "!=") return Ne(column, std::move(scalar));
   if (op == "<") return Lt(column, std::move(scalar));
@@ -136,56 +193,6 @@ Result<ValidInterval> ParseInterval(const std::string& from, const std::string& 
   if (!to.empty()) {
     ARROW_ASSIGN_OR_RAISE(out.to.micros, ParseTimestamp(to));
   }
-  return out;
-}
-
-/// The file's batches, its number of rows (0 = unknown) and how far reading is.
-struct Source {
-  std::shared_ptr<arrow::RecordBatchReader> batches;
-  uint64_t total = 0;                      // Rows, or bytes of a CSV file.
-  std::function<uint64_t(uint64_t)> done;  // From rows read to the unit of `total`.
-};
-
-Result<Source> OpenSource(const IngestOptions& options, const arrow::Schema* known) {
-  constexpr int64_t kBatchRows = 8192;
-  Source out;
-  if (options.file.ends_with(".parquet")) {
-    ARROW_ASSIGN_OR_RAISE(auto file, storage::sst::OpenForeignParquet(options.file, kBatchRows));
-    out.batches = file.batches;
-    out.total = static_cast<uint64_t>(file.rows);
-    out.done = [](uint64_t rows) { return rows; };
-    return out;
-  }
-  if (!options.file.ends_with(".csv")) {
-    return MakeError(ErrorCode::kUnsupported,
-                     fmt::format("file type is not known: file={}", options.file),
-                     "files end in .csv or .parquet");
-  }
-  auto input = arrow::io::ReadableFile::Open(options.file);
-  if (!input.ok()) {
-    return MakeError(ErrorCode::kNotFound,
-                     fmt::format("cannot open file: {}", input.status().message()));
-  }
-  auto read = arrow::csv::ReadOptions::Defaults();
-  read.block_size = 1 << 20;
-  auto convert = arrow::csv::ConvertOptions::Defaults();
-  convert.strings_can_be_null = true;
-  convert.null_values = {""};
-  if (!options.null_text.empty()) convert.null_values.push_back(options.null_text);
-  if (known != nullptr) {
-    for (const auto& field : known->fields()) convert.column_types[field->name()] = field->type();
-  }
-  ARROW_ASSIGN_OR_RAISE(const int64_t size, (*input)->GetSize());
-  auto reader = arrow::csv::StreamingReader::Make(arrow::io::default_io_context(), *input, read,
-                                                  arrow::csv::ParseOptions::Defaults(), convert);
-  if (!reader.ok()) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format("cannot read CSV: file={} {}", options.file, reader.status().message()));
-  }
-  out.batches = *reader;
-  out.total = static_cast<uint64_t>(size);
-  out.done = [reader = *reader](uint64_t) { return static_cast<uint64_t>(reader->bytes_read()); };
   return out;
 }
 
@@ -209,121 +216,6 @@ Result<ValidPeriod> ParseValid(const MomentOptions& moment) {
   return ValidPeriod::At({micros});
 }
 
-Status RunIngest(Database* db, const IngestOptions& options, bool as_json) {
-  const auto existing = db->GetTable(options.table);
-  if (!existing.ok() && CodeOf(existing.status()) != ErrorCode::kNotFound) return existing.status();
-  if (existing.ok() && !options.key.empty() && options.key != existing->key) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("table has another key: table={} key=({})", options.table,
-                                 fmt::join(existing->key, ", ")),
-                     "leave --key out for a table that exists");
-  }
-  if (!existing.ok() && options.key.empty() && !options.no_key) {
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format("table does not exist and no key is given: table={}", options.table),
-        "name the key columns with --key a,b or make an append table with --no-key");
-  }
-  ARROW_ASSIGN_OR_RAISE(auto source,
-                        OpenSource(options, existing.ok() ? existing->schema.get() : nullptr));
-  const auto file_schema = source.batches->schema();
-  const std::set<std::string> times = {options.valid_from, options.valid_to};
-  for (const auto& name : times) {
-    if (!name.empty() && file_schema->GetFieldIndex(name) < 0) {
-      return MakeError(
-          ErrorCode::kInvalidArgument,
-          fmt::format("file has no such column: file={} column={}", options.file, name),
-          fmt::format("its columns are: {}", fmt::join(file_schema->field_names(), ", ")));
-    }
-  }
-  arrow::FieldVector fields;
-  for (const auto& field : file_schema->fields()) {
-    if (times.count(field->name()) == 0) fields.push_back(field->RemoveMetadata());
-  }
-  if (!existing.ok()) {
-    KeyDeclaration key;
-    key.names = options.key;
-    key.no_key = options.no_key;
-    ARROW_RETURN_NOT_OK(db->CreateTable(options.table, arrow::schema(fields), key));
-  }
-  ARROW_ASSIGN_OR_RAISE(const auto table, db->GetTable(options.table));
-
-  Progress progress("ingesting " + options.table);
-  const int64_t start = MonotonicNanos();
-  uint64_t rows = 0;
-  uint64_t commits = 0;
-  for (;;) {
-    if (Interrupted()) {
-      return MakeError(
-          ErrorCode::kCancelled,
-          fmt::format("interrupted: {} rows are in, in {} commits", CountText(rows), commits));
-    }
-    std::shared_ptr<arrow::RecordBatch> batch;
-    const auto status = source.batches->ReadNext(&batch);
-    if (!status.ok()) {
-      return MakeError(ErrorCode::kInvalidArgument,
-                       fmt::format("cannot read on: file={} after_rows={} {}", options.file, rows,
-                                   MessageOf(status)),
-                       rows == 0 ? "" : "the rows before are in");
-    }
-    if (batch == nullptr) break;
-    if (batch->num_rows() == 0) continue;
-    WriteOptions valid;
-    const auto open_end = [&]() -> Result<std::shared_ptr<arrow::Array>> {
-      return arrow::MakeArrayOfNull(arrow::int64(), batch->num_rows());
-    };
-    if (!options.valid_from.empty() || !options.valid_to.empty()) {
-      ARROW_ASSIGN_OR_RAISE(valid.valid_from, options.valid_from.empty()
-                                                  ? open_end()
-                                                  : batch->GetColumnByName(options.valid_from));
-      ARROW_ASSIGN_OR_RAISE(valid.valid_to, options.valid_to.empty()
-                                                ? open_end()
-                                                : batch->GetColumnByName(options.valid_to));
-    }
-    arrow::ArrayVector columns;
-    for (const auto& field : table.schema->fields()) {
-      auto column = batch->GetColumnByName(field->name());
-      if (column == nullptr) {
-        return MakeError(ErrorCode::kInvalidArgument,
-                         fmt::format("file lacks a column of the table: file={} column={}",
-                                     options.file, field->name()));
-      }
-      columns.push_back(std::move(column));
-    }
-    for (const auto& name : file_schema->field_names()) {
-      if (times.count(name) == 0 && table.schema->GetFieldIndex(name) < 0) {
-        return MakeError(ErrorCode::kInvalidArgument,
-                         fmt::format("file has a column that the table lacks: file={} column={}",
-                                     options.file, name));
-      }
-    }
-    const auto exact =
-        arrow::RecordBatch::Make(table.schema, batch->num_rows(), std::move(columns));
-    ARROW_RETURN_NOT_OK(db->Put(options.table, exact, valid).status());
-    rows += static_cast<uint64_t>(batch->num_rows());
-    ++commits;
-    const double seconds = static_cast<double>(MonotonicNanos() - start) * 1e-9;
-    progress.Update(
-        source.done(rows), source.total,
-        fmt::format("{} rows, {} rows/s", CountText(rows),
-                    CountText(static_cast<uint64_t>(static_cast<double>(rows) / seconds))));
-  }
-  ARROW_RETURN_NOT_OK(db->Flush());
-  progress.Finish();
-  const double seconds = static_cast<double>(MonotonicNanos() - start) * 1e-9;
-  if (as_json) {
-    fmt::print(
-        "{}\n",
-        json{{"table", options.table}, {"rows", rows}, {"commits", commits}, {"seconds", seconds}}
-            .dump());
-  } else {
-    fmt::print("{} rows into {} in {} commits, flushed: {} ({} rows/s)\n", CountText(rows),
-               options.table, CountText(commits), DurationText(seconds),
-               CountText(static_cast<uint64_t>(static_cast<double>(rows) / seconds)));
-  }
-  return Status::OK();
-}
-
 Status RunScan(Database* db, const ScanCommand& command, bool as_json) {
   ARROW_ASSIGN_OR_RAISE(const auto system, ParseSystem(command.moment));
   ARROW_ASSIGN_OR_RAISE(const auto valid, ParseValid(command.moment));
@@ -332,7 +224,8 @@ Status RunScan(Database* db, const ScanCommand& command, bool as_json) {
   if (command.table.empty()) {
     ARROW_ASSIGN_OR_RAISE(reader, db->ScanPrefix(command.prefix, system, valid, command.limit));
   } else {
-    ARROW_ASSIGN_OR_RAISE(const auto table, db->GetTable(command.table));
+    ARROW_ASSIGN_OR_RAISE(const auto table, FindTable(db, command.table));
+    for (const auto& name : command.columns) ARROW_RETURN_NOT_OK(CheckColumn(table, name));
     ScanOptions options;
     options.system = system;
     options.valid = valid;
@@ -340,8 +233,7 @@ Status RunScan(Database* db, const ScanCommand& command, bool as_json) {
     if (!command.columns.empty()) options.columns = command.columns;
     if (command.moment.all_versions && command.columns.empty()) {
       options.columns = table.schema->field_names();
-      for (const char* name : {"_valid_from", "_valid_to", "_system_from", "_system_to", "_commit"})
-        options.columns->push_back(name);
+      options.columns->insert(options.columns->end(), std::begin(kTimes), std::end(kTimes));
     }
     if (command.count) options.columns = std::vector<std::string>{};
     if (!command.prefix.empty()) {
@@ -355,7 +247,15 @@ Status RunScan(Database* db, const ScanCommand& command, bool as_json) {
     if (!conditions.empty()) options.filter = And(std::move(conditions));
     ARROW_ASSIGN_OR_RAISE(reader, db->Scan(command.table, options));
   }
-  constexpr int64_t kShown = 40;
+  const int64_t shown_max = command.limit.value_or(40);
+  const bool rows_at_once = (as_json || command.csv) && !command.count;
+  Progress progress("scanning");
+  if (command.csv && !command.count) {
+    std::string header;
+    for (const auto& name : reader->schema()->field_names())
+      header += (header.empty() ? "" : ",") + CsvField(name, name.empty());
+    Out(header + "\n");
+  }
   arrow::RecordBatchVector shown;
   int64_t shown_rows = 0;
   int64_t rows = 0;
@@ -365,59 +265,60 @@ Status RunScan(Database* db, const ScanCommand& command, bool as_json) {
     ARROW_RETURN_NOT_OK(reader->ReadNext(&batch));
     if (batch == nullptr) break;
     rows += batch->num_rows();
+    if (!rows_at_once || !StdoutIsTerminal())
+      progress.Update(0, 0, Plural(static_cast<uint64_t>(rows), "row"));
     if (command.count) continue;
-    if (as_json) {
+    if (command.csv) {
+      PrintCsvRows(*batch);
+    } else if (as_json) {
       PrintJsonRows(*batch);
-    } else if (shown_rows < kShown) {
-      shown.push_back(batch->Slice(0, kShown - shown_rows));
+    } else if (shown_rows < shown_max) {
+      shown.push_back(batch->Slice(0, shown_max - shown_rows));
       shown_rows += shown.back()->num_rows();
     }
   }
+  progress.Finish();
   const double seconds = static_cast<double>(MonotonicNanos() - start) * 1e-9;
+  const std::string took =
+      fmt::format("{} ({})\n", Plural(static_cast<uint64_t>(rows), "row"), DurationText(seconds));
   if (command.count) {
-    if (as_json) {
-      fmt::print("{}\n", json{{"count", rows}}.dump());
-    } else {
-      fmt::print("{} rows ({})\n", CountText(static_cast<uint64_t>(rows)), DurationText(seconds));
-    }
-  } else if (!as_json) {
-    if (shown.empty()) {
-      fmt::print("no rows\n");
-    } else {
+    Out(as_json ? JsonLine({{"count", rows}}) + "\n" : took);
+  } else if (!rows_at_once) {
+    if (!shown.empty()) {
       ARROW_ASSIGN_OR_RAISE(const auto joined, arrow::ConcatenateRecordBatches(shown));
-      fmt::print("{}", BatchText(*joined, kShown, rows));
+      Out(BatchText(*joined, shown_max, rows));
     }
-    fmt::print("{} rows ({})\n", CountText(static_cast<uint64_t>(rows)), DurationText(seconds));
+    Out(took);
   }
   if (command.explain) {
     const auto& p = reader->profile();
-    const json profile = {{"snapshot_nanos", p.snapshot_nanos},
-                          {"plan_scan_nanos", p.plan_scan_nanos},
-                          {"build_scan_streams_nanos", p.build_scan_streams_nanos},
-                          {"merge_init_nanos", p.merge_init_nanos},
-                          {"package_init_nanos", p.package_init_nanos},
-                          {"consume_nanos", p.consume_nanos},
-                          {"files_considered", p.files_considered},
-                          {"files_pruned", p.files_pruned},
-                          {"memtable_facts", p.memtable_facts},
-                          {"rows_scanned", p.rows_scanned},
-                          {"rows_returned", p.rows_returned},
-                          {"files_opened", p.io.files_opened},
-                          {"row_groups_read", p.io.row_groups_read},
-                          {"row_groups_pruned", p.io.row_groups_pruned},
-                          {"pages_read", p.io.pages_read},
-                          {"pages_pruned", p.io.pages_pruned},
-                          {"page_cache_hits", p.io.page_cache_hits},
-                          {"bytes_read", p.io.bytes_read},
-                          {"requests", p.io.requests},
-                          {"bloom_negatives", p.io.bloom_negatives}};
+    const ordered_json profile = {{"snapshot_nanos", p.snapshot_nanos},
+                                  {"plan_scan_nanos", p.plan_scan_nanos},
+                                  {"build_scan_streams_nanos", p.build_scan_streams_nanos},
+                                  {"merge_init_nanos", p.merge_init_nanos},
+                                  {"package_init_nanos", p.package_init_nanos},
+                                  {"consume_nanos", p.consume_nanos},
+                                  {"files_considered", p.files_considered},
+                                  {"files_pruned", p.files_pruned},
+                                  {"memtable_facts", p.memtable_facts},
+                                  {"rows_scanned", p.rows_scanned},
+                                  {"rows_returned", p.rows_returned},
+                                  {"files_opened", p.io.files_opened},
+                                  {"row_groups_read", p.io.row_groups_read},
+                                  {"row_groups_pruned", p.io.row_groups_pruned},
+                                  {"pages_read", p.io.pages_read},
+                                  {"pages_pruned", p.io.pages_pruned},
+                                  {"page_cache_hits", p.io.page_cache_hits},
+                                  {"bytes_read", p.io.bytes_read},
+                                  {"requests", p.io.requests},
+                                  {"bloom_negatives", p.io.bloom_negatives}};
     if (as_json) {
-      fmt::print("{}\n", profile.dump());
-    } else {
+      Out(JsonLine({{"profile", profile}}) + "\n");
+    } else if (!command.csv) {
       TextTable table({"what the scan did", ""});
       for (const auto& [name, value] : profile.items())
         table.Add({name, CountText(value.get<uint64_t>())}, {false, true});
-      fmt::print("{}", table.ToString());
+      Out(table.ToString());
     }
   }
   return Status::OK();
@@ -430,11 +331,10 @@ Status RunPut(Database* db, const std::string& key, const std::string& document,
   // A command is one acknowledgement to a person: it waits for the disk.
   ARROW_RETURN_NOT_OK(db->Sync());
   if (as_json) {
-    fmt::print(
-        "{}\n",
-        json{{"commit", result.commit.value}, {"system_time", Format(result.system_time)}}.dump());
+    Out(JsonLine({{"commit", result.commit.value}, {"system_time", Format(result.system_time)}}) +
+        "\n");
   } else {
-    fmt::print("commit {} at {}\n", result.commit.value, Format(result.system_time));
+    Out(fmt::format("commit {} at {}\n", result.commit.value, Format(result.system_time)));
   }
   return Status::OK();
 }
@@ -446,50 +346,67 @@ Status RunGet(Database* db, const std::string& table, const std::string& key,
   if (table.empty()) {
     ARROW_ASSIGN_OR_RAISE(const auto document, db->GetDocument(key, system, valid));
     if (!document.has_value())
-      return MakeError(ErrorCode::kNotFound, fmt::format("no document: key={}", key));
+      return MakeError(ErrorCode::kNotFound, fmt::format("no document: key={}", OneLine(key)),
+                       "at this moment of both times, that is; `lamina history` shows all of them");
     if (as_json) {
-      fmt::print("{}\n", json{{"key", key}, {"doc", *document}}.dump(
-                             -1, ' ', false, json::error_handler_t::replace));
+      Out(JsonLine({{"key", BytesJson(key)}, {"doc", BytesJson(*document)}}) + "\n");
     } else {
-      fmt::print("{}\n", *document);
+      // Its bytes as they are; the line end is for people.
+      Out(*document + (StdoutIsTerminal() || !document->ends_with('\n') ? "\n" : ""));
     }
     return Status::OK();
   }
-  ARROW_ASSIGN_OR_RAISE(const auto info, db->GetTable(table));
+  ARROW_ASSIGN_OR_RAISE(const auto info, FindTable(db, table));
   ARROW_ASSIGN_OR_RAISE(const auto parsed, ParseKey(info, key, /*whole=*/true));
   ARROW_ASSIGN_OR_RAISE(const auto rows, db->Get(table, parsed, system, valid));
   if (rows->num_rows() == 0)
-    return MakeError(ErrorCode::kNotFound, fmt::format("no row: table={} key={}", table, key));
+    return MakeError(ErrorCode::kNotFound,
+                     fmt::format("no row: table={} key={}", table, OneLine(key)),
+                     "at this moment of both times, that is; `lamina history` shows all of them");
   if (as_json) {
     PrintJsonRows(*rows);
   } else {
-    fmt::print("{}", BatchText(*rows, 40, rows->num_rows()));
+    Out(BatchText(*rows, 40, rows->num_rows()));
   }
   return Status::OK();
 }
 
 Status RunHistory(Database* db, const std::string& table, const std::string& key, bool as_json) {
   std::shared_ptr<arrow::RecordBatch> rows;
-  const std::vector<std::string> times = {"_valid_from", "_valid_to", "_system_from", "_system_to",
-                                          "_commit"};
   if (table.empty()) {
     ARROW_ASSIGN_OR_RAISE(rows, db->DocumentVersions(key));
   } else {
-    ARROW_ASSIGN_OR_RAISE(const auto info, db->GetTable(table));
+    ARROW_ASSIGN_OR_RAISE(const auto info, FindTable(db, table));
     ARROW_ASSIGN_OR_RAISE(const auto parsed, ParseKey(info, key, /*whole=*/true));
     auto columns = info.schema->field_names();
     for (const auto& name : info.key) std::erase(columns, name);
-    columns.insert(columns.end(), times.begin(), times.end());
+    columns.insert(columns.end(), std::begin(kTimes), std::end(kTimes));
     ARROW_ASSIGN_OR_RAISE(rows,
                           db->Get(table, parsed, SystemPeriod::All(), ValidPeriod::All(), columns));
   }
   if (rows->num_rows() == 0)
-    return MakeError(ErrorCode::kNotFound, fmt::format("no history: key={}", key));
+    return MakeError(ErrorCode::kNotFound, fmt::format("no history: key={}", OneLine(key)));
   if (as_json) {
     PrintJsonRows(*rows);
     return Status::OK();
   }
-  fmt::print("{}{}", BatchText(*rows, 200, rows->num_rows()), PlaneText(*rows));
+  // What never changed is said once; what did stands beside the times.
+  std::string always;
+  auto shown = rows;
+  for (int c = rows->num_columns(); c-- > 0 && rows->num_rows() > 1 && !table.empty();) {
+    const auto& name = rows->column_name(c);
+    if (std::find(std::begin(kTimes), std::end(kTimes), name) != std::end(kTimes)) continue;
+    const auto first = CellText(*rows->column(c), 0);
+    bool same = true;
+    for (int64_t r = 1; r < rows->num_rows() && same; ++r)
+      same = CellText(*rows->column(c), r) == first;
+    if (!same) continue;
+    always = fmt::format("{} {}{}{}", name, first.empty() ? "null" : first,
+                         always.empty() ? "" : ", ", always);
+    ARROW_ASSIGN_OR_RAISE(shown, shown->RemoveColumn(c));
+  }
+  if (!always.empty()) Out(fmt::format("in every version: {}\n", always));
+  Out(BatchText(*shown, 200, rows->num_rows()) + PlaneText(*rows));
   return Status::OK();
 }
 
@@ -525,6 +442,7 @@ std::string PlaneText(const arrow::RecordBatch& versions) {
       }
       out += c == ' ' ? std::string(kCell - 1, ' ') + " " : std::string(kCell - 1, c) + " ";
     }
+    out.erase(out.find_last_not_of(' ') + 1);
     out += "\n";
   }
   out += std::string(28, ' ') + "└";
@@ -533,8 +451,7 @@ std::string PlaneText(const arrow::RecordBatch& versions) {
   }
   out += "→ valid time\n";
   for (size_t i = 0; i < x.size(); ++i) {
-    out += std::string(29 + i * kCell, ' ') + (i + 1 == x.size() ? "└ " : "└ ") +
-           FormatTimestamp(x[i]).substr(0, 19) + "\n";
+    out += std::string(29 + i * kCell, ' ') + "└ " + FormatTimestamp(x[i]).substr(0, 19) + "\n";
   }
   return out;
 }
@@ -548,15 +465,16 @@ Status RunCheck(Database* db, bool as_json) {
   progress.Finish();
   const double seconds = static_cast<double>(MonotonicNanos() - start) * 1e-9;
   if (as_json) {
-    fmt::print("{}\n", json{{"findings", findings}, {"seconds", seconds}}.dump());
+    Out(JsonLine({{"findings", findings}, {"seconds", seconds}}) + "\n");
   } else {
-    for (const auto& f : findings) fmt::print("{}\n", f);
+    for (const auto& f : findings) Out(f + "\n");
     if (findings.empty())
-      fmt::print("every checksum, bound and invariant holds ({})\n", DurationText(seconds));
+      Out(fmt::format("every checksum, bound and invariant holds ({})\n", DurationText(seconds)));
   }
   if (findings.empty()) return Status::OK();
   return MakeError(ErrorCode::kCorruption,
-                   fmt::format("the check found {} problems", findings.size()));
+                   fmt::format("the check found {}", Plural(findings.size(), "problem")),
+                   "docs/guide/operations.md says what can be done");
 }
 
 Status RunGc(Database* db, bool dry_run, std::optional<int64_t> grace_seconds, bool as_json) {
@@ -565,43 +483,165 @@ Status RunGc(Database* db, bool dry_run, std::optional<int64_t> grace_seconds, b
                                                         ? std::optional(*grace_seconds * 1'000'000)
                                                         : std::nullopt));
   if (as_json) {
-    fmt::print("{}\n", json{{"dry_run", dry_run},
-                            {"deleted", result.deleted},
-                            {"bytes", result.bytes},
-                            {"kept", result.kept},
-                            {"wal_segments", result.wal_segments}}
-                           .dump());
+    Out(JsonLine({{"dry_run", dry_run},
+                  {"deleted", result.deleted},
+                  {"bytes", result.bytes},
+                  {"kept", result.kept},
+                  {"wal_segments", result.wal_segments}}) +
+        "\n");
     return Status::OK();
   }
   const char* verb = dry_run ? "would delete" : "deleted";
-  for (const auto& path : result.deleted) fmt::print("{} {}\n", verb, path);
-  for (const auto& path : result.wal_segments) fmt::print("{} {}\n", verb, path);
-  for (const auto& reason : result.kept) fmt::print("kept {}\n", reason);
-  fmt::print("{} {} objects ({}) and {} log segments; {} kept\n", verb, result.deleted.size(),
-             SizeText(result.bytes), result.wal_segments.size(), result.kept.size());
+  for (const auto& path : result.deleted) Out(fmt::format("{} {}\n", verb, path));
+  for (const auto& path : result.wal_segments) Out(fmt::format("{} {}\n", verb, path));
+  for (const auto& reason : result.kept) Out(fmt::format("kept {}\n", reason));
+  Out(fmt::format("{} {} ({}) and {}; {} kept\n", verb, Plural(result.deleted.size(), "object"),
+                  SizeText(result.bytes), Plural(result.wal_segments.size(), "log segment"),
+                  result.kept.size()));
   return Status::OK();
 }
 
 Status RunCompact(Database* db, const std::optional<std::string>& table, bool as_json) {
+  if (table.has_value()) ARROW_RETURN_NOT_OK(FindTable(db, *table).status());
   const int64_t start = MonotonicNanos();
   ARROW_RETURN_NOT_OK(db->Flush());
   ARROW_RETURN_NOT_OK(db->Compact(table));
   const double seconds = static_cast<double>(MonotonicNanos() - start) * 1e-9;
   const auto m = db->metrics().compaction;
   if (as_json) {
-    fmt::print("{}\n", json{{"compactions", m.compactions},
-                            {"rows_in", m.rows_in},
-                            {"rows_out", m.rows_out},
-                            {"bytes_in", m.bytes_in},
-                            {"bytes_out", m.bytes_out},
-                            {"seconds", seconds}}
-                           .dump());
+    Out(JsonLine({{"compactions", m.compactions},
+                  {"rows_in", m.rows_in},
+                  {"rows_out", m.rows_out},
+                  {"bytes_in", m.bytes_in},
+                  {"bytes_out", m.bytes_out},
+                  {"seconds", seconds}}) +
+        "\n");
+  } else if (m.compactions == 0) {
+    Out(fmt::format("nothing to compact ({})\n", DurationText(seconds)));
   } else {
-    fmt::print("{} compactions: {} rows in, {} out; {} in, {} out ({})\n", m.compactions,
-               CountText(m.rows_in), CountText(m.rows_out), SizeText(m.bytes_in),
-               SizeText(m.bytes_out), DurationText(seconds));
+    Out(fmt::format("{}: {} in, {} out; {} in, {} out ({})\n", Plural(m.compactions, "compaction"),
+                    Plural(m.rows_in, "row"), CountText(m.rows_out), SizeText(m.bytes_in),
+                    SizeText(m.bytes_out), DurationText(seconds)));
   }
   return Status::OK();
+}
+
+// ---- Running a command ----
+
+namespace {
+std::mutex watched_mu;
+std::optional<Status> watched_status;
+}  // namespace
+
+Status NoDatabase(const std::string& directory) {
+  return MakeError(ErrorCode::kNotFound, fmt::format("no database here: directory={}", directory),
+                   "name one with --db DIR or LAMINA_DB; put and ingest make one");
+}
+
+Status WithDatabase(const std::string& directory, const DatabaseOptions& options,
+                    const std::function<Status(Database*)>& body) {
+  if (!options.create_if_missing && !std::filesystem::exists(directory + "/refs"))
+    return NoDatabase(directory);
+  ARROW_ASSIGN_OR_RAISE(auto db, Database::Open(directory, options));
+  const auto status = body(db.get());
+  {
+    const std::lock_guard<std::mutex> lock(watched_mu);
+    watched_status = status;
+  }
+  const auto closed = db->Close();
+  return status.ok() ? closed : status;
+}
+
+Status RunWatched(const std::string& what, const std::function<Status()>& body,
+                  const std::function<void(const Status&)>& give_up) {
+  using std::chrono::milliseconds;
+  std::mutex mu;
+  std::condition_variable done;
+  std::optional<Status> result;
+  std::thread worker([&] {
+    auto status = body();
+    const std::lock_guard<std::mutex> lock(mu);
+    result = std::move(status);
+    done.notify_one();
+  });
+  const int64_t start = MonotonicNanos();
+  int64_t interrupted = 0;
+  std::unique_lock<std::mutex> lock(mu);
+  while (!done.wait_for(lock, milliseconds(50), [&] { return result.has_value(); })) {
+    lock.unlock();
+    if (Interrupted()) {
+      if (interrupted == 0) interrupted = MonotonicNanos();
+      if (MonotonicNanos() - interrupted > 600'000'000) {
+        ClearProgress();
+        const std::lock_guard<std::mutex> status_lock(watched_mu);
+        give_up(watched_status.value_or(MakeError(
+            ErrorCode::kCancelled, "interrupted; the database is as after its last commit")));
+      }
+    } else {
+      ShowActivity(what, start);
+    }
+    lock.lock();
+  }
+  lock.unlock();
+  worker.join();
+  ClearProgress();
+  return *result;
+}
+
+// ---- Names ----
+
+std::optional<std::string> ParseHex(std::string_view text) {
+  if (text.size() % 2 != 0) return std::nullopt;
+  std::string out;
+  for (size_t i = 0; i < text.size(); i += 2) {
+    uint8_t byte = 0;
+    const auto parsed = std::from_chars(text.data() + i, text.data() + i + 2, byte, 16);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + i + 2) return std::nullopt;
+    out += static_cast<char>(byte);
+  }
+  return out;
+}
+
+/// Insertions, deletions, changes and swaps of neighbours that lead from one word to the other.
+static size_t EditDistance(const std::string& a, const std::string& b) {
+  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
+  for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    for (size_t j = 1; j <= b.size(); ++j) {
+      d[i][j] = std::min(
+          {d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+    }
+  }
+  return d[a.size()][b.size()];
+}
+
+std::string ClosestName(const std::string& name, const std::vector<std::string>& known) {
+  const auto lower = [](std::string s) {
+    for (char& c : s) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return s;
+  };
+  const std::string a = lower(name);
+  std::string best;
+  size_t best_distance = std::min(name.size(), std::max<size_t>(1, name.size() / 3) + 1);
+  for (const auto& candidate : known) {
+    const std::string b = lower(candidate);
+    const size_t distance = EditDistance(a, b);
+    if (distance < best_distance) {
+      best_distance = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+std::string Suggestion(const std::string& name, const std::vector<std::string>& known,
+                       const std::string& what_they_are) {
+  const std::string close = ClosestName(name, known);
+  return fmt::format("{}{}: {}", close.empty() ? "" : fmt::format("did you mean {}? ", close),
+                     what_they_are, fmt::join(known, ", "));
 }
 
 }  // namespace lamina::cli

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <arrow/record_batch.h>
@@ -20,17 +22,39 @@ struct DemoOptions {
 };
 Status RunDemo(const DemoOptions& options);
 
+/// kNotFound, with what to do about it.
+Status NoDatabase(const std::string& directory);
+/// Opens, runs, closes; an error of the run comes before one of closing.
+Status WithDatabase(const std::string& directory, const DatabaseOptions& options,
+                    const std::function<Status(Database*)>& body);
+/// Runs `body` on a thread of its own and returns its status; shows on a terminal that it works,
+/// and when Ctrl-C came and `body` has not ended within a moment, calls `give_up` with the status
+/// it has so far, if any. `give_up` does not return.
+Status RunWatched(const std::string& what, const std::function<Status()>& body,
+                  const std::function<void(const Status&)>& give_up);
+
+/// Bytes from two hexadecimal digits each; nullopt when the text is something else.
+std::optional<std::string> ParseHex(std::string_view text);
+/// The known name that `name` was probably meant to be, or "".
+std::string ClosestName(const std::string& name, const std::vector<std::string>& known);
+/// A hint: "did you mean price? its columns are: …".
+std::string Suggestion(const std::string& name, const std::vector<std::string>& known,
+                       const std::string& what_they_are);
+
 struct IngestOptions {
   std::string table;
-  std::string file;              ///< .csv or .parquet
+  std::string file;              ///< .csv, .tsv or .parquet; "-" reads CSV from standard input.
   std::vector<std::string> key;  ///< Empty: the table exists, or gets no key with no_key.
   bool no_key = false;
-  std::string valid_from,
-      valid_to;  ///< Columns of the file; they become the valid time and are not stored as columns.
-  std::string null_text;  ///< CSV: this text is null too (beside the empty field).
-  bool create = true;
+  /// Columns of the file; they become the valid time and are not stored as columns.
+  std::string valid_from, valid_to;
+  std::string format;              ///< "csv", "parquet" or "": by the name.
+  std::string delimiter;           ///< CSV: one character; "": comma, or tab for .tsv.
+  std::string null_text;           ///< CSV: this text is null too (beside the empty field).
+  std::vector<std::string> types;  ///< CSV: "column=type", for a new table.
 };
-Status RunIngest(Database* db, const IngestOptions& options, bool json);
+/// Opens the database itself: not before the file is understood.
+Status RunIngest(const std::string& directory, const IngestOptions& options, bool json);
 
 /// When and what to read, as typed.
 struct MomentOptions {
@@ -50,6 +74,7 @@ struct ScanCommand {
   std::optional<int64_t> limit;
   bool count = false;
   bool explain = false;
+  bool csv = false;
 };
 Status RunScan(Database* db, const ScanCommand& command, bool json);
 Status RunPut(Database* db, const std::string& key, const std::string& document,

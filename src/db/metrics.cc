@@ -1,11 +1,14 @@
 #include "lamina/metrics.h"
 
+#include <string>
+#include <utility>
+
 namespace lamina {
 
 std::vector<std::pair<std::string, double>> DatabaseMetrics::Flatten() const {
   std::vector<std::pair<std::string, double>> out;
-  const auto add = [&](const char* name, auto value) {
-    out.emplace_back(name, static_cast<double>(value));
+  const auto add = [&](std::string name, auto value) {
+    out.emplace_back(std::move(name), static_cast<double>(value));
   };
   add("wal.frames", wal.frames);
   add("wal.bytes", wal.bytes);
@@ -13,6 +16,8 @@ std::vector<std::pair<std::string, double>> DatabaseMetrics::Flatten() const {
   add("wal.syncs", wal.syncs);
   add("wal.sync_nanos", wal.sync_nanos);
   add("wal.segments", wal.segments);
+  add("wal.floor_epoch", wal.floor_epoch);
+  add("wal.floor_segment", wal.floor_segment);
   add("commit.commits", commit.commits);
   add("commit.groups", commit.groups);
   add("commit.facts", commit.facts);
@@ -26,13 +31,20 @@ std::vector<std::pair<std::string, double>> DatabaseMetrics::Flatten() const {
   add("commit.backpressure_waits", commit.backpressure_waits);
   add("commit.backpressure_nanos", commit.backpressure_nanos);
   add("commit.durable_lag_commits", commit.durable_lag_commits);
-  add("commit.latency.count", commit.latency.count);
-  add("commit.latency.mean", commit.latency.mean);
-  add("commit.latency.p50", commit.latency.p50);
-  add("commit.latency.p95", commit.latency.p95);
-  add("commit.latency.p99", commit.latency.p99);
-  add("commit.latency.p999", commit.latency.p999);
-  add("commit.latency.max", commit.latency.max);
+  const auto add_latency = [&](const std::string& name, const LatencySummary& latency) {
+    add(name + ".count", latency.count);
+    add(name + ".mean", latency.mean);
+    add(name + ".p50", latency.p50);
+    add(name + ".p95", latency.p95);
+    add(name + ".p99", latency.p99);
+    add(name + ".p999", latency.p999);
+    add(name + ".max", latency.max);
+  };
+  add_latency("commit.latency", commit.latency);
+  add("commit.waits_sealed", commit.waits_sealed);
+  add("commit.waits_level0", commit.waits_level0);
+  add("commit.waits_slowdown", commit.waits_slowdown);
+  add_latency("commit.enqueue_to_durable", commit.enqueue_to_durable);
   add("memtable.bytes", memtable.bytes);
   add("memtable.facts", memtable.facts);
   add("memtable.sealed", memtable.sealed);
@@ -43,6 +55,15 @@ std::vector<std::pair<std::string, double>> DatabaseMetrics::Flatten() const {
   add("flush.nanos", flush.nanos);
   add("flush.lookups", flush.lookups);
   add("flush.failures", flush.failures);
+  add("flush.files_out", flush.files_out);
+  add("flush.rows_ended", flush.rows_ended);
+  add("flush.rows_rewritten", flush.rows_rewritten);
+  add("flush.seal_to_flush_nanos", flush.seal_to_flush_nanos);
+  add("flush.seals_bytes", flush.seals_bytes);
+  add("flush.seals_rows", flush.seals_rows);
+  add("flush.seals_batches", flush.seals_batches);
+  add("flush.seals_age", flush.seals_age);
+  add("flush.seals_asked", flush.seals_asked);
   add("compaction.compactions", compaction.compactions);
   add("compaction.rows_in", compaction.rows_in);
   add("compaction.rows_out", compaction.rows_out);
@@ -51,15 +72,31 @@ std::vector<std::pair<std::string, double>> DatabaseMetrics::Flatten() const {
   add("compaction.nanos", compaction.nanos);
   add("compaction.conflicts", compaction.conflicts);
   add("compaction.failures", compaction.failures);
+  add("compaction.files_in", compaction.files_in);
+  add("compaction.files_out", compaction.files_out);
+  add("compaction.wait_nanos", compaction.wait_nanos);
+  add("compaction.level0_files", compaction.level0_files);
+  add("compaction.pending_erases", compaction.pending_erases);
   add("gc.runs", gc.runs);
   add("gc.deleted_objects", gc.deleted_objects);
   add("gc.deleted_bytes", gc.deleted_bytes);
   add("gc.retired_objects", gc.retired_objects);
+  add("gc.nanos", gc.nanos);
+  add("gc.time_to_reclaim_micros", gc.time_to_reclaim_micros);
+  add("gc.obsolete_bytes", gc.obsolete_bytes);
+  add("gc.pinned_bytes", gc.pinned_bytes);
   add("manifest.version", manifest.version);
   add("manifest.commits", manifest.commits);
   add("manifest.cas_retries", manifest.cas_retries);
   add("manifest.commit_nanos", manifest.commit_nanos);
   add("manifest.ref_bytes", manifest.ref_bytes);
+  add("manifest.loads", manifest.loads);
+  add("manifest.head_nanos", manifest.head_nanos);
+  add("manifest.decode_nanos", manifest.decode_nanos);
+  add("manifest.cas_nanos", manifest.cas_nanos);
+  add("manifest.base_bytes", manifest.base_bytes);
+  add("manifest.bases_written", manifest.bases_written);
+  add("manifest.unknown_outcomes_settled", manifest.unknown_outcomes_settled);
   add("read.gets", read.gets);
   add("read.scans", read.scans);
   add("read.rows_returned", read.rows_returned);

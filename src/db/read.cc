@@ -24,7 +24,7 @@ class ScanReaderImpl final : public ScanReader {
 
   std::shared_ptr<arrow::Schema> schema() const override { return stream_->schema(); }
   Status ReadNext(std::shared_ptr<arrow::RecordBatch>* batch) override {
-    const auto status = stream_->Next().Value(batch);
+    auto status = stream_->Next().Value(batch);
     Update();
     return status;
   }
@@ -143,6 +143,10 @@ Result<temporal::Window> ResolveWindow(const ReadContext& context, catalog::Tabl
   return window;
 }
 
+SystemTime KnownUntil(const ReadContext& context) {
+  return context.newest < context.snapshot->system() ? context.newest : SystemTime::Max();
+}
+
 bool SeesNewest(const ReadContext& context, const temporal::Window& window) {
   return window.system.to > context.snapshot->system();
 }
@@ -159,6 +163,7 @@ Result<PreparedScan> PrepareScan(const ReadContext& context, const catalog::Tabl
   ARROW_ASSIGN_OR_RAISE(spec.keys, ToRange(*table, options.keys));
   ARROW_ASSIGN_OR_RAISE(spec.window,
                         ResolveWindow(context, table->id, options.system, options.valid));
+  spec.newest = KnownUntil(context);
   if (options.limit.has_value() && *options.limit < 0) {
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("limit is negative: limit={}", *options.limit));
@@ -212,6 +217,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunGet(
   spec.table = table;
   spec.key = key;
   spec.window = window;
+  spec.newest = KnownUntil(context);
   ARROW_ASSIGN_OR_RAISE(spec.columns, OutputColumns(*table, columns));
   storage::sst::ReadCounters counters;
   return context.engine->reader().Get(*context.snapshot, spec, context.own.get(), &counters);

@@ -15,7 +15,7 @@ namespace lamina::db {
 /// A public snapshot: an engine snapshot, perhaps looking at an earlier commit than its newest.
 class SnapshotImpl final : public Snapshot {
  public:
-  explicit SnapshotImpl(engine::SnapshotPtr base)
+  explicit SnapshotImpl(const engine::SnapshotPtr& base)
       : SnapshotImpl(base, base->commit(), base->system()) {}
   SnapshotImpl(engine::SnapshotPtr base, CommitId commit, SystemTime system)
       : base_(std::move(base)), commit_(commit), system_(system) {}
@@ -41,6 +41,10 @@ struct ReadContext {
   std::shared_ptr<const engine::Memtable> own;
   int64_t snapshot_nanos = 0;
 };
+
+/// The newest moment that the read may know of: of a snapshot at an earlier commit than its base's,
+/// that commit's; Max otherwise.
+SystemTime KnownUntil(const ReadContext& context);
 
 /// The table as of the snapshot; kNotFound with the names that are near.
 Result<catalog::TableSchemaPtr> FindTable(const engine::Snapshot& snapshot,

@@ -105,6 +105,8 @@ Status TransactionImpl::Insert(const std::string& table,
       const temporal::Window window{{context.newest, {context.newest.micros + 1}}, valid};
       ARROW_ASSIGN_OR_RAISE(const auto found,
                             RunGet(context, schema, key, window, std::vector<std::string>{}));
+      // A refusal tells the caller what is there as much as a success does.
+      NoteKey(schema->id, key, context, window);
       auto& earlier = in_batch[key];
       const bool repeated = std::any_of(earlier.begin(), earlier.end(),
                                         [&](const auto& other) { return other.Overlaps(valid); });
@@ -116,7 +118,6 @@ Status TransactionImpl::Insert(const std::string& table,
             "Put lays the new row over it");
       }
       earlier.push_back(valid);
-      NoteKey(schema->id, key, context, window);
     }
   }
   return Stage(std::move(write));

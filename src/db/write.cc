@@ -23,7 +23,8 @@ Result<std::shared_ptr<arrow::Int64Array>> ToMicros(const std::shared_ptr<arrow:
     if (!cast.ok()) {
       return MakeError(
           ErrorCode::kInvalidArgument,
-          fmt::format("a valid time is out of range: column={} {}", name, cast.status().message()));
+          fmt::format("a valid time is out of range or finer than a microsecond: column={} {}",
+                      name, cast.status().message()));
     }
     ARROW_ASSIGN_OR_RAISE(micros, (*cast)->View(arrow::int64()));
   } else if (array->type_id() != arrow::Type::INT64) {
@@ -153,6 +154,11 @@ Result<engine::TableWrite> PrepareDelete(const catalog::TableSchemaPtr& table,
   }
   if (options.deletes != nullptr) {
     return MakeError(ErrorCode::kInvalidArgument, "deletes marks rows of a put, not of a delete");
+  }
+  if (const Status valid = keys->Validate(); !valid.ok()) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("batch of keys is not valid: table={} reason={}", table->name,
+                                 valid.message()));
   }
   const catalog::KeyCodec codec(*table);
   for (const auto& column : codec.columns()) {

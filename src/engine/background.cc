@@ -17,6 +17,7 @@
 
 namespace lamina::engine {
 
+using storage::manifest::Version;
 using storage::manifest::VersionEdit;
 using storage::manifest::VersionPtr;
 
@@ -44,26 +45,28 @@ void DeleteWritten(ObjectStore* store, const std::vector<std::string>& written) 
   for (const std::string& path : written) (void)store->Delete(path);
 }
 
-// A fenced or unsettled publish must not be followed by anything.
+// A fenced or unsettled publish must not be followed by anything, nor a sync of the store that
+// failed.
 bool EndsWriting(const Status& status) {
   const ErrorCode code = CodeOf(status);
-  return code == ErrorCode::kFenced || code == ErrorCode::kCommitUnknown;
+  return code == ErrorCode::kFenced || code == ErrorCode::kCommitUnknown ||
+         code == ErrorCode::kStopped;
 }
 
 }  // namespace
 
-// ---- Tasks
-// ---------------------------------------------------------------------------------------------------------
+// ---- Tasks ----
 
 void EngineImpl::Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled,
                           int64_t delay_micros) {
   if (closing_.load(std::memory_order_acquire)) return;
-  if (scheduled->load(std::memory_order_relaxed) ||
-      scheduled->exchange(true, std::memory_order_acq_rel))
-    return;
+  // Exchanges on both sides, never a load that ends it early: they are in one order, so a caller
+  // that finds the task still due hands what it did before (a commit to be synced) to the run that
+  // takes the mark away. A load could see the mark of a run that had already looked for work.
+  if (scheduled->exchange(true, std::memory_order_acq_rel)) return;
   auto body = [this, gate = gate_, task, scheduled] {
     if (!gate->Enter()) return;  // the engine is gone: `this` and `scheduled` must not be touched
-    scheduled->store(false, std::memory_order_release);
+    scheduled->exchange(false, std::memory_order_acq_rel);
     (this->*task)();
     gate->Leave();
   };
@@ -78,6 +81,13 @@ void EngineImpl::ScheduleSync() {
 }
 void EngineImpl::ScheduleAge() {
   Schedule(&EngineImpl::AgeTask, &age_scheduled_, seal_.age_micros);
+}
+void EngineImpl::ScheduleCompaction() {
+  int64_t none = 0;  // a task that is due already keeps its time
+  // relaxed: a statistic
+  compaction_due_nanos_.compare_exchange_strong(
+      none, std::max<int64_t>(clock_->MonotonicNanos(), 1), std::memory_order_relaxed);
+  Schedule(&EngineImpl::CompactionTask, &compaction_scheduled_);
 }
 void EngineImpl::ScheduleGc() {
   if (!options_.auto_gc) return;
@@ -99,8 +109,8 @@ void EngineImpl::AgeTask() {
   bool sealed = false;
   {
     base::MutexLock lock(&commit_mu_);
-    if (ShouldSeal()) {
-      sealed = Seal().ok();  // an error has stopped the engine
+    if (const SealReason due = DueSeal(); due != SealReason::kNone) {
+      sealed = Seal(due).ok();  // an error has stopped the engine
     } else if (seal_.age_micros > 0 && active_->first_commit().value != 0) {
       ScheduleAge();
     }
@@ -119,15 +129,7 @@ void EngineImpl::FlushTask() {
     ScheduleAfterPublish();
     return;
   }
-  if (stopped_.load(std::memory_order_acquire)) return;
-  int64_t delay = 0;
-  {
-    base::MutexLock lock(&background_mu_);
-    flush_backoff_micros_ =
-        std::clamp(flush_backoff_micros_ * 2, kBackoffFirstMicros, kBackoffLastMicros);
-    delay = flush_backoff_micros_;
-  }
-  Schedule(&EngineImpl::FlushTask, &flush_scheduled_, delay);
+  // FlushSealed has seen to the next try.
 }
 
 void EngineImpl::CompactionTask() {
@@ -135,6 +137,12 @@ void EngineImpl::CompactionTask() {
     Result<bool> ran = false;
     {
       base::MutexLock lock(&compaction_mu_);
+      // relaxed: a statistic
+      if (const int64_t due = compaction_due_nanos_.exchange(0, std::memory_order_relaxed);
+          due != 0) {
+        counters_.compaction_wait_nanos.Add(
+            static_cast<uint64_t>(std::max<int64_t>(clock_->MonotonicNanos() - due, 0)));
+      }
       ran = CompactOnce();
       if (ran.ok() && !*ran && !state()->version->erases.empty()) {
         if (Status finished = FinishErases(); !finished.ok()) ran = finished;
@@ -172,14 +180,18 @@ JobContext EngineImpl::MakeJobContext(bool cancellable) {
   return context;
 }
 
-// ---- Publishing
-// ----------------------------------------------------------------------------------------------------
+// ---- Publishing ----
 
 Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flushed_memtables) {
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  if (ended_) return ClosedError();
   auto published = manifest_->Commit(edit);
   if (!published.ok()) {
-    if (EndsWriting(published.status())) Stop(published.status());
+    if (EndsWriting(published.status())) {
+      Stop(published.status());
+    } else {
+      AdoptNewest();
+    }
     return published.status();
   }
   const VersionPtr version = *published;
@@ -191,19 +203,43 @@ Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flush
     next->version = version;
     for (size_t i = 0; i < flushed_memtables; ++i) {
       retained_.push_back(next->sealed[i]);
-      floors_.pop_front();
+      sealed_info_.pop_front();
     }
     next->sealed.erase(next->sealed.begin(),
                        next->sealed.begin() + static_cast<ptrdiff_t>(flushed_memtables));
     state_ = std::move(next);
     TrimConflictWindow();
   }
-  level0_files_.store(MostLevel0Files(*version), std::memory_order_release);
+  CountLevel0(*version);
   sealed_count_.fetch_sub(static_cast<int32_t>(flushed_memtables), std::memory_order_acq_rel);
   base::Trace(options_.trace.get(), "engine", "version.published",
               {{"version", version->number}, {"reason", std::string_view(edit.reason)}});
   NotifyBackground();
   return version;
+}
+
+void EngineImpl::AdoptNewest() {
+  // Someone who owns nothing (a checkpoint's or a compaction's coordinator) may have moved the ref
+  // and made our edit a misfit: whatever is planned next must be planned on what is there now. What
+  // only the owner changes is checked, as our memtables depend on it (N4).
+  const VersionPtr newest = manifest_->current();
+  {
+    base::MutexLock lock(&state_mu_);
+    const storage::manifest::Version& known = *state_->version;
+    if (newest->number <= known.number || newest->owner_epoch != known.owner_epoch ||
+        newest->flushed_commit != known.flushed_commit) {
+      return;
+    }
+    LAMINA_REACHED("engine.publish.adopted");
+    auto next = std::make_shared<ReadState>(*state_);
+    next->version = newest;
+    state_ = std::move(next);
+  }
+  CountLevel0(*newest);
+}
+
+void EngineImpl::CountLevel0(const storage::manifest::Version& version) {
+  level0_files_.store(MostLevel0Files(version), std::memory_order_release);
 }
 
 void EngineImpl::TrimConflictWindow() {
@@ -221,20 +257,42 @@ void EngineImpl::TrimConflictWindow() {
   }
 }
 
-// ---- Seal and flush
-// ------------------------------------------------------------------------------------------------
+// ---- Seal and flush ----
 
-bool EngineImpl::ShouldSeal() const {
-  if (active_->first_commit().value == 0) return false;
-  if (seal_.bytes > 0 && active_->memory_bytes() >= seal_.bytes) return true;
-  if (seal_.rows > 0 && active_->fact_count() >= static_cast<uint64_t>(seal_.rows)) return true;
+EngineImpl::SealReason EngineImpl::DueSeal() const {
+  if (active_->first_commit().value == 0) return SealReason::kNone;
+  if (seal_.bytes > 0 && active_->memory_bytes() >= seal_.bytes) return SealReason::kBytes;
+  if (seal_.rows > 0 && active_->fact_count() >= static_cast<uint64_t>(seal_.rows))
+    return SealReason::kRows;
   if (seal_.batches > 0 && active_->batch_count() >= static_cast<uint64_t>(seal_.batches))
-    return true;
-  return seal_.age_micros > 0 &&
-         clock_->MonotonicNanos() - active_since_nanos_ >= seal_.age_micros * 1000;
+    return SealReason::kBatches;
+  if (seal_.age_micros > 0 &&
+      clock_->MonotonicNanos() - active_since_nanos_ >= seal_.age_micros * 1000) {
+    return SealReason::kAge;
+  }
+  return SealReason::kNone;
 }
 
-Status EngineImpl::Seal() {
+void EngineImpl::CountSeal(SealReason reason) {
+  switch (reason) {
+    case SealReason::kNone:
+      break;
+    case SealReason::kBytes:
+      return counters_.seals_bytes.Add();
+    case SealReason::kRows:
+      return counters_.seals_rows.Add();
+    case SealReason::kBatches:
+      return counters_.seals_batches.Add();
+    case SealReason::kAge:
+      return counters_.seals_age.Add();
+    case SealReason::kAsked:
+      return counters_.seals_asked.Add();
+  }
+}
+
+Status EngineImpl::Seal(SealReason reason) {
+  // What is in memory after a stop may never have reached the log: it must not become "durable".
+  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
   if (active_->first_commit().value == 0) return Status::OK();
   storage::manifest::WalFloor floor{epoch_, 1};
   if (wal_ != nullptr) {
@@ -259,24 +317,28 @@ Status EngineImpl::Seal() {
     next->sealed.push_back(next->active);
     next->active = fresh;
     state_ = std::move(next);
-    floors_.push_back(floor);
+    sealed_info_.push_back({floor, clock_->MonotonicNanos()});
   }
   active_ = std::move(fresh);
+  CountSeal(reason);
   sealed_count_.fetch_add(1, std::memory_order_acq_rel);
   return Status::OK();
 }
 
 Status EngineImpl::FlushSealed() {
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  if (ended_) return ClosedError();
   std::vector<std::shared_ptr<const Memtable>> sealed;
   std::optional<storage::manifest::WalFloor> floor;
+  std::vector<int64_t> sealed_nanos;
   VersionPtr base;
   {
     base::MutexLock lock(&state_mu_);
     sealed = state_->sealed;
     base = state_->version;
-    for (const auto& of_memtable : floors_) {
-      if (of_memtable) floor = of_memtable;
+    for (const SealedInfo& info : sealed_info_) {
+      if (info.floor) floor = info.floor;
+      sealed_nanos.push_back(info.sealed_nanos);
     }
   }
   if (sealed.empty()) return Status::OK();
@@ -316,13 +378,22 @@ Status EngineImpl::FlushSealed() {
   } else {
     status = job.status();
   }
+  int64_t delay = 0;
   {
     base::MutexLock lock(&background_mu_);
     flush_error_ = status;
-    if (status.ok()) flush_backoff_micros_ = 0;
+    flush_backoff_micros_ = status.ok() ? 0
+                                        : std::clamp(flush_backoff_micros_ * 2, kBackoffFirstMicros,
+                                                     kBackoffLastMicros);
+    delay = flush_backoff_micros_;
   }
   if (!status.ok()) {
+    if (EndsWriting(status)) Stop(status);
     LAMINA_REACHED("engine.flush.failed");
+    // Whoever ran it: commits that are refused for this error are told that it is tried again.
+    if (options_.auto_flush && !stopped_.load(std::memory_order_acquire)) {
+      Schedule(&EngineImpl::FlushTask, &flush_scheduled_, delay);
+    }
     counters_.flush_failures.Add();
     base::Trace(options_.trace.get(), "engine", "flush.failed",
                 {{"cause", std::string_view(status.message())}});
@@ -334,7 +405,13 @@ Status EngineImpl::FlushSealed() {
   counters_.flush_rows_out.Add(job->stats.rows_out);
   counters_.flush_bytes_out.Add(job->stats.bytes_out);
   counters_.flush_lookups.Add(job->stats.lookups);
-  counters_.flush_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
+  counters_.flush_files_out.Add(job->edit.add_files.size());
+  counters_.flush_rows_ended.Add(job->stats.rows_ended);
+  counters_.flush_rows_rewritten.Add(job->stats.rows_rewritten);
+  const int64_t end = clock_->MonotonicNanos();
+  counters_.flush_nanos.Add(static_cast<uint64_t>(end - begin));
+  for (const int64_t nanos : sealed_nanos)
+    counters_.seal_to_flush_nanos.Add(static_cast<uint64_t>(end - nanos));
   const CommitId flushed = sealed.back()->last_commit();
   uint64_t seen = durable_.load(std::memory_order_acquire);
   while (seen < flushed.value &&
@@ -354,7 +431,7 @@ Status EngineImpl::Flush() {
   {
     base::MutexLock lock(&commit_mu_);
     ARROW_RETURN_NOT_OK(CheckWritable());
-    ARROW_RETURN_NOT_OK(Seal());
+    ARROW_RETURN_NOT_OK(Seal(SealReason::kAsked));
   }
   {
     base::MutexLock lock(&publish_mu_);
@@ -385,15 +462,16 @@ Result<std::vector<std::string>> EngineImpl::PruneLog(bool dry_run) {
   return paths;
 }
 
-// ---- Compaction
-// ----------------------------------------------------------------------------------------------------
+// ---- Compaction ----
 
 Result<bool> EngineImpl::RunCompaction(
     const std::function<std::optional<CompactionPlan>(const storage::manifest::Version&)>& pick) {
   VersionPtr base;
+  const base::Ulid names_above = ulids_.Next();
   {
     base::MutexLock lock(&state_mu_);
     base = job_base_ = state_->version;  // gc keeps its files while the job reads them
+    job_names_above_ = names_above;      // and what the job writes
   }
   const base::ScopeGuard unpin([this] {
     base::MutexLock lock(&state_mu_);
@@ -402,7 +480,6 @@ Result<bool> EngineImpl::RunCompaction(
   std::optional<CompactionPlan> plan = pick(*base);
   if (!plan) return false;
   const int64_t begin = clock_->MonotonicNanos();
-  job_started_micros_.store(clock_->NowMicros(), std::memory_order_release);
   const std::string reason = plan->reason;
   const uint64_t table = plan->table.value;
   auto job = CompactionJob::Make(MakeJobContext(/*cancellable=*/true), base, std::move(*plan));
@@ -419,7 +496,6 @@ Result<bool> EngineImpl::RunCompaction(
         DeleteWritten(options_.store.get(), result->written);
     }
   }
-  job_started_micros_.store(std::numeric_limits<int64_t>::max(), std::memory_order_release);
   if (!status.ok() && CodeOf(status) == ErrorCode::kConflict) {
     // Its input went away (a dropped table, a trim): the next pick sees the new state.
     LAMINA_REACHED("engine.compaction.conflict");
@@ -432,6 +508,7 @@ Result<bool> EngineImpl::RunCompaction(
         status.ok() || CodeOf(status) == ErrorCode::kCancelled ? Status::OK() : status;
   }
   if (!status.ok()) {
+    if (EndsWriting(status)) Stop(status);
     if (CodeOf(status) != ErrorCode::kCancelled) {
       counters_.compaction_failures.Add();
       base::Trace(options_.trace.get(), "engine", "compaction.failed",
@@ -445,6 +522,8 @@ Result<bool> EngineImpl::RunCompaction(
   counters_.compaction_rows_out.Add(stats.rows_out);
   counters_.compaction_bytes_in.Add(stats.bytes_in);
   counters_.compaction_bytes_out.Add(stats.bytes_out);
+  counters_.compaction_files_in.Add(stats.files_in);
+  counters_.compaction_files_out.Add(stats.files_out);
   counters_.compaction_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
   base::Trace(options_.trace.get(), "engine", "compaction.finished",
               {{"table", table}, {"reason", std::string_view(reason)}, {"rows", stats.rows_out}});
@@ -466,17 +545,22 @@ Status EngineImpl::FinishErases() {
   };
   for (;;) {
     ARROW_ASSIGN_OR_RAISE(const bool ran, RunCompaction(pick));
-    if (!ran) break;
+    if (ran) continue;
+    base::MutexLock lock(&publish_mu_);
+    const VersionPtr newest = state()->version;
+    if (newest->erases.empty()) return Status::OK();
+    // A flush since then may have ended rows of a file that spans the key, or brought a new erase:
+    // another round, as whoever waits for an erase is told that it is done.
+    if (pick(*newest)) {
+      LAMINA_REACHED("engine.erase.another_round");
+      continue;
+    }
+    VersionEdit edit;
+    edit.reason = "erase";
+    edit.created_micros = clock_->NowMicros();
+    edit.finish_erases = newest->erases;
+    return PublishEdit(edit).status();
   }
-  base::MutexLock lock(&publish_mu_);
-  const VersionPtr newest = state()->version;
-  // A flush may have brought a new erase meanwhile; what has a file left stays for the next round.
-  if (newest->erases.empty() || pick(*newest)) return Status::OK();
-  VersionEdit edit;
-  edit.reason = "erase";
-  edit.created_micros = clock_->NowMicros();
-  edit.finish_erases = newest->erases;
-  return PublishEdit(edit).status();
 }
 
 Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
@@ -494,11 +578,18 @@ Status EngineImpl::Compact(std::optional<catalog::TableId> table) {
     for (const auto& [id, schema] : before->catalog.tables) tables.push_back(id);
   }
   for (const catalog::TableId id : tables) {
-    // All plans of a table are made on one version and have no file in common. One that no longer
-    // fits is conflict and no loss.
-    for (const CompactionPlan& plan : PlanFullCompaction(*state()->version, id, options_)) {
-      ARROW_RETURN_NOT_OK(
-          RunCompaction([&](const storage::manifest::Version&) { return plan; }).status());
+    // Current files first: their ended rows make new history files. Each plan is made on the very
+    // version that its job pins, as gc may take whatever an older plan names.
+    for (const storage::FileKind kind :
+         {storage::FileKind::kCurrent, storage::FileKind::kHistory}) {
+      const auto pick = [&](const storage::manifest::Version& version) {
+        std::optional<CompactionPlan> of_kind;
+        for (CompactionPlan& plan : PlanFullCompaction(version, id, options_)) {
+          if (plan.kind == kind) of_kind = std::move(plan);
+        }
+        return of_kind;
+      };
+      ARROW_RETURN_NOT_OK(RunCompaction(pick).status());
     }
   }
   if (!state()->version->erases.empty()) ARROW_RETURN_NOT_OK(FinishErases());
@@ -534,22 +625,22 @@ Status EngineImpl::WaitForBackground() {
   return Status::OK();
 }
 
-// ---- Garbage
-// -------------------------------------------------------------------------------------------------------
+// ---- Garbage ----
 
 Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t> grace_micros) {
   if (!dry_run) ARROW_RETURN_NOT_OK(CheckWritable());
-  const int64_t grace = grace_micros.value_or(options_.gc_grace_micros);
+  return Collect(dry_run, grace_micros.value_or(options_.gc_grace_micros), /*no_compaction=*/false);
+}
+
+Result<GcReport> EngineImpl::Collect(bool dry_run, int64_t grace, bool no_compaction) {
+  const int64_t begin = clock_->MonotonicNanos();
   // With the lock held no flush writes and no version changes; a compaction may run, and one may
   // begin while we list.
   base::MutexLock lock(&publish_mu_);
-  // Rounded down to the milliseconds that names are minted with: a job's first file may be of the
-  // very millisecond it began in.
-  const int64_t oldest_job =
-      std::min(clock_->NowMicros(), job_started_micros_.load(std::memory_order_acquire)) / 1000 *
-      1000;
+  if (!dry_run && ended_) return ClosedError();
   VersionPtr newest;
   std::vector<VersionPtr> live;
+  base::Ulid names_below;
   {
     // Snapshots are registered under this lock, so none with an older version can appear after we
     // looked.
@@ -557,11 +648,31 @@ Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t>
     newest = state_->version;
     live = registry_->versions();
     if (job_base_ != nullptr) live.push_back(job_base_);
+    // Names rise whatever the clock does, so they tell what a job writes from what a crash left
+    // behind, and a compaction that begins from here on writes above the one just taken.
+    // Where none can begin, nothing that lies there unnamed is anybody's.
+    names_below = job_base_ != nullptr ? job_names_above_
+                  : no_compaction      ? base::Ulid::Max()
+                                       : ulids_.Next();
     TrimConflictWindow();
   }
+  // To an owner that slept while another one took over, the other's files look like orphans. Asked
+  // after the list was made: what an owner that comes later writes is not on it.
+  const auto still_owner = [&]() -> Status {
+    ARROW_ASSIGN_OR_RAISE(const VersionPtr now, manifest_->Refresh());
+    if (options_.read_only || now->owner_epoch == epoch_) return Status::OK();
+    LAMINA_REACHED("engine.gc.fenced");
+    const Status fenced =
+        MakeError(ErrorCode::kFenced,
+                  fmt::format("a newer owner has claimed the database: own_epoch={} newest={}",
+                              epoch_, now->owner_epoch),
+                  "reopen the database");
+    Stop(fenced);
+    return fenced;
+  };
   ARROW_ASSIGN_OR_RAISE(auto collected,
                         engine::CollectGarbage(MakeJobContext(/*cancellable=*/false), *newest, live,
-                                               grace, oldest_job, dry_run));
+                                               grace, names_below, still_owner, dry_run));
   auto& [report, edit] = collected;
   if (!dry_run) {
     for (const std::string& path : report.deleted) {
@@ -575,8 +686,12 @@ Result<GcReport> EngineImpl::CollectGarbage(bool dry_run, std::optional<int64_t>
     counters_.gc_runs.Add();
     counters_.gc_deleted_objects.Add(report.deleted.size());
     counters_.gc_deleted_bytes.Add(report.bytes);
+    counters_.gc_reclaim_micros.Add(static_cast<uint64_t>(report.reclaim_micros));
+    counters_.gc_obsolete_bytes.Set(static_cast<int64_t>(report.kept_bytes));
+    counters_.gc_pinned_bytes.Set(static_cast<int64_t>(report.pinned_bytes));
   }
   ARROW_ASSIGN_OR_RAISE(const auto bases, manifest_->CollectBases(grace, dry_run));
+  if (!dry_run) counters_.gc_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
   report.deleted.insert(report.deleted.end(), bases.begin(), bases.end());
   return std::move(report);
 }

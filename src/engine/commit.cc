@@ -1,16 +1,16 @@
 // The write path of one commit:
 //
 //   1. outside all locks: hold back if flush or compaction lags; look the idempotency key up; check
-//   conflicts as far as
-//      commits are published (only what comes after is checked again under the lock);
+//      conflicts as far as commits are published (only what comes after is checked again under the
+//      lock);
 //   2. queue: whoever comes to the front leads a group of what is queued by then;
 //   3. under the commit lock, for each of the group: check, number, time, insert into the memtable;
-//   then one append for all;
+//      then one append for all;
 //   4. the next group may lead from here on. The policy decides what publishing and acknowledging
-//   wait for:
+//      wait for:
 //        kAlways          sync, publish, acknowledge: nobody reads what could be lost;
 //        kInterval, kOff  publish at once, acknowledge; a request with sync = kAlways waits for a
-//        sync before its answer.
+//                         sync before its answer.
 //      Syncs are not run by the group but by whoever comes first: it covers all that was appended
 //      before it began.
 //
@@ -159,8 +159,7 @@ Status EngineImpl::CheckSchemas(const WriteBatch& batch) const {
   return status;
 }
 
-// ---- Idempotency keys
-// ----------------------------------------------------------------------------------------------
+// ---- Idempotency keys ----
 
 std::optional<CommitReceipt> EngineImpl::FindIdempotentInMemory(
     const std::string& key, const ConflictWindow& window) const {
@@ -197,8 +196,7 @@ Result<std::optional<CommitReceipt>> EngineImpl::FindIdempotent(const std::strin
   return std::optional<CommitReceipt>(receipt);
 }
 
-// ---- Backpressure
-// --------------------------------------------------------------------------------------------------
+// ---- Backpressure ----
 
 bool EngineImpl::TooManySealed() const {
   // Without auto_flush the user decides when memory is emptied.
@@ -217,11 +215,13 @@ Status EngineImpl::HoldBack() {
       !TooManyLevel0Files()) {
     clock_->SleepMicros(options_.slowdown_micros);
     counters_.backpressure_waits.Add();
+    counters_.waits_slowdown.Add();
     counters_.backpressure_nanos.Add(static_cast<uint64_t>(options_.slowdown_micros) * 1000);
   }
   if (!TooManySealed() && !TooManyLevel0Files()) return Status::OK();
   LAMINA_REACHED("engine.commit.held_back");
   counters_.backpressure_waits.Add();
+  (TooManySealed() ? counters_.waits_sealed : counters_.waits_level0).Add();
   base::PhaseTimer timer(clock_, &counters_.backpressure_nanos);
   // The waiting thread does the work itself when nobody is at it: so a commit makes progress on any
   // executor.
@@ -273,8 +273,7 @@ Status EngineImpl::HoldBack() {
   return Status::OK();
 }
 
-// ---- The commit itself
-// ---------------------------------------------------------------------------------------------
+// ---- The commit itself ----
 
 Status EngineImpl::Prepare(Pending* pending) {
   CommitRequest& request = *pending->request;
@@ -351,6 +350,7 @@ Status EngineImpl::Prepare(Pending* pending) {
 
 bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   frames_.clear();
+  const CommitId before = newest_;
   uint64_t written = 0;
   for (Pending* pending : group) {
     pending->status = Prepare(pending);
@@ -363,9 +363,13 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   }
   counters_.commit_groups.Add();
   if (written == 0) return false;
+  // Also one that found its idempotency key in a commit of this very group: it has that one's fate.
+  const auto of_group = [before](const Pending& pending) {
+    return pending.status.ok() && pending.receipt.commit > before;
+  };
   if (stopped_.load(std::memory_order_acquire)) {
     for (Pending* pending : group) {
-      if (pending->status.ok() && pending->written) pending->status = StoppedError();
+      if (of_group(*pending)) pending->status = StoppedError();
     }
     return false;
   }
@@ -374,7 +378,7 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
     if (Status appended = wal_->Append(frames_); !appended.ok()) {
       Stop(appended);
       for (Pending* pending : group) {
-        if (!pending->written) continue;
+        if (!of_group(*pending)) continue;
         pending->status = MakeError(ErrorCode::kCommitUnknown,
                                     fmt::format("log could not be written, the commit may or may "
                                                 "not survive a reopen: commit={} cause={}",
@@ -389,23 +393,40 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   if (!publishes_after_sync()) Publish(newest_);
   if (seal_.age_micros > 0) ScheduleAge();
   // The error of a seal has stopped the engine; the group itself is in the log and visible.
-  return ShouldSeal() && Seal().ok();
+  const SealReason due = DueSeal();
+  return due != SealReason::kNone && Seal(due).ok();
 }
 
 Status EngineImpl::MakeDurable(CommitId commit) {
   if (wal_ == nullptr) return Status::OK();
   if (durable_.load(std::memory_order_acquire) < commit.value) {
+    // One syncs, the others wait to be told, all at once. A lock held during the sync would not do:
+    // those who are covered would queue for it behind newcomers, each of whom syncs for itself.
     base::MutexLock lock(&sync_mu_);
-    if (durable_.load(std::memory_order_acquire) < commit.value) {
+    while (durable_.load(std::memory_order_acquire) < commit.value) {
       // A sync that failed may have dropped pages: no later one says anything about them.
       if (stopped_.load(std::memory_order_acquire)) return StoppedError();
-      const uint64_t covered = appended_.load(std::memory_order_acquire);  // before the sync begins
-      base::PhaseTimer timer(clock_, &counters_.sync_nanos);
-      if (Status synced = wal_->Sync(); !synced.ok()) {
-        Stop(synced);
-        return synced;
+      if (syncing_) {
+        synced_.Wait(&sync_mu_);
+        continue;
       }
-      RaiseTo(&durable_, covered);
+      syncing_ = true;
+      lock.Unlock();
+      const uint64_t covered = appended_.load(std::memory_order_acquire);  // before the sync begins
+      Status synced;
+      {
+        base::PhaseTimer timer(clock_, &counters_.sync_nanos);
+        synced = wal_->Sync();
+      }
+      if (synced.ok()) {
+        RaiseTo(&durable_, covered);
+      } else {
+        Stop(synced);
+      }
+      lock.Lock();
+      syncing_ = false;
+      synced_.SignalAll();
+      if (!synced.ok()) return synced;
     }
   }
   if (publishes_after_sync()) Publish({durable_.load(std::memory_order_acquire)});
@@ -413,14 +434,14 @@ Status EngineImpl::MakeDurable(CommitId commit) {
 }
 
 Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
-  commits_in_flight_.fetch_add(1, std::memory_order_acq_rel);
+  commits_in_flight_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see Close
   struct Leave {
     std::atomic<int>* count;
     ~Leave() { count->fetch_sub(1, std::memory_order_acq_rel); }
   } leave{&commits_in_flight_};
   const int64_t begin = clock_->MonotonicNanos();
   ARROW_RETURN_NOT_OK(CheckWritable());
-  if (request.batch == nullptr || request.batch->empty()) {
+  if (request.batch == nullptr || (request.batch->empty() && !request.mark)) {
     return MakeError(ErrorCode::kInvalidArgument, "commit without writes");
   }
   if (wal_ != nullptr && request.batch->bytes() > kPayloadBytesMax) {
@@ -522,6 +543,8 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
                        "reopen the database, then look the idempotency key up");
     }
     self.receipt.ack = AckClass::kDurable;
+    counters_.enqueue_to_durable.Record(
+        static_cast<uint64_t>(clock_->MonotonicNanos() - self.queued_nanos));
   } else if (wal_ != nullptr) {
     self.receipt.ack = AckClass::kWritten;
     if (options_.sync == SyncPolicy::kInterval) ScheduleSync();

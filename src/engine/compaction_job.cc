@@ -1,15 +1,15 @@
 // Runs one compaction.
 //
 //   1. Each input is a cursor over its rows in key order, with the encoded keys; its deletion
-//   vector is taken as of the start.
+//      vector is taken as of the start.
 //   2. The cursors are merged by (key, valid_from, system_from). A stretch of rows that comes
-//   before every other cursor's next
-//      row is taken whole (one comparison for many rows when inputs hardly overlap).
+//      before every other cursor's next row is taken whole (one comparison for many rows when
+//      inputs hardly overlap).
 //   3. Each row goes to one of: the current output (open), the history output (ended: with its
-//   end), nowhere (replaced by pieces,
-//      erased, or ended at or before the history floor). Where it went is noted by position.
+//      end), nowhere (replaced by pieces, erased, or ended at or before the history floor). Where
+//      it went is noted by position.
 //   4. Finish: ends that a flush added to the inputs meanwhile are written to the outputs by those
-//   positions.
+//      positions.
 // The law: rows and a hash over (key, times, commit) of what was kept equal those of what was
 // written.
 #include <algorithm>

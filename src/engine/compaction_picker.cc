@@ -5,7 +5,7 @@
 //   1. erases: files that may still hold an erased key's bytes;
 //   2. level 0: enough files -> merge them with what they overlap in level 1;
 //   3. ended rows: a current file with too many -> rewrite it in place, the ended rows go to
-//   history;
+//      history;
 //   4. size: a level over its limit -> one file and what it overlaps go one level down;
 //   5. history: enough files whose rows ended in the same stretch of time -> one.
 #include <algorithm>
@@ -225,7 +225,7 @@ std::vector<CompactionPlan> PlanFullCompaction(const storage::manifest::Version&
   for (const auto& f : current.inputs) needed = needed || f->level != current.output_level;
   std::vector<CompactionPlan> plans;
   if (needed && !current.inputs.empty()) plans.push_back(std::move(current));
-  // History is planned by the engine after the current files are done: their ended rows make new
+  // The engine plans history anew after the current files are done: their ended rows make new
   // history files.
   const bool fold_history = std::any_of(history.inputs.begin(), history.inputs.end(),
                                         [](const auto& f) { return f->deletions.has_value(); });

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/trace.h"
+#include "catalog/compute.h"
 #include "catalog/key_codec.h"
 #include "catalog/system_tables.h"
 #include "engine/engine_internal.h"
@@ -21,13 +22,13 @@ using storage::manifest::VersionPtr;
 
 Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options) {
   ARROW_RETURN_NOT_OK(options.Validate());
+  catalog::InitializeCompute();  // before any thread of ours looks a function up
   auto engine = std::make_unique<EngineImpl>(std::move(options));
   ARROW_RETURN_NOT_OK(engine->Recover());
   return std::unique_ptr<Engine>(std::move(engine));
 }
 
-// ---- Reading
-// -------------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 ReadStatePtr EngineImpl::state() const {
   base::MutexLock lock(&state_mu_);
@@ -54,11 +55,11 @@ SnapshotPtr EngineImpl::GetSnapshot(std::optional<int64_t> now_micros) const {
   const int64_t now = now_micros ? *now_micros : clock_->NowMicros();
   // State and commit are read under the lock that installs states, in this order of events:
   //   - a commit lies in a memtable of the state that was installed when it was appended, and is
-  //   published after; a commit of a
-  //     later memtable cannot be published before that memtable's state is installed, which waits
-  //     for us. So every commit we may read from visible_ has its facts in `state_` (N4);
+  //     published after; a commit of a later memtable cannot be published before that memtable's
+  //     state is installed, which waits for us. So every commit we may read from visible_ has its
+  //     facts in `state_` (N4);
   //   - a flush installs a version with flushed_commit = c only after c was published, so visible_
-  //   >= flushed_commit (N3).
+  //     >= flushed_commit (N3).
   // Without the lock a seal and a commit could fall between the two reads, and the snapshot would
   // miss the new memtable. Registering inside it lets gc know that every older snapshot is on the
   // list.
@@ -95,18 +96,20 @@ Result<int64_t> EngineImpl::ReserveRowIds(catalog::TableId table, int64_t count)
   return first;
 }
 
-// ---- Stopping
-// ------------------------------------------------------------------------------------------------------
+// ---- Stopping ----
 
 Status EngineImpl::CheckWritable() const {
   if (options_.read_only) {
     return MakeError(ErrorCode::kInvalidArgument, "database was opened read-only");
   }
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
-  if (closing_.load(std::memory_order_acquire)) {
-    return MakeError(ErrorCode::kStopped, "database is closed", "open it again");
-  }
+  // seq_cst: see Close.
+  if (closing_.load(std::memory_order_seq_cst)) return ClosedError();
   return Status::OK();
+}
+
+Status EngineImpl::ClosedError() {
+  return MakeError(ErrorCode::kStopped, "database is closed", "open it again");
 }
 
 void EngineImpl::Stop(const Status& cause) {
@@ -141,8 +144,7 @@ void EngineImpl::NotifyBackground() {
   progress_.SignalAll();
 }
 
-// ---- Tables
-// --------------------------------------------------------------------------------------------------------
+// ---- Tables ----
 
 bool EngineImpl::HasFacts(catalog::TableId table) const {
   const ReadStatePtr now = state();
@@ -164,7 +166,7 @@ Status EngineImpl::ChangeSchema(std::optional<catalog::TableId> unflushed_table,
     ARROW_RETURN_NOT_OK(CheckWritable());
     if (unflushed_table && HasFacts(*unflushed_table)) {
       LAMINA_REACHED("engine.schema.flush_under_lock");
-      ARROW_RETURN_NOT_OK(Seal());
+      ARROW_RETURN_NOT_OK(Seal(SealReason::kAsked));
       ARROW_RETURN_NOT_OK(FlushSealed());
     }
     ARROW_ASSIGN_OR_RAISE(VersionEdit edit, make(*state()->version));
@@ -250,8 +252,7 @@ Status EngineImpl::DropTable(catalog::TableId table) {
   });
 }
 
-// ---- Checkpoints, retention, erasure
-// -------------------------------------------------------------------------------
+// ---- Checkpoints, retention, erasure ----
 
 Result<storage::manifest::Checkpoint> EngineImpl::CreateCheckpoint(const std::string& name) {
   if (name.empty()) return MakeError(ErrorCode::kInvalidArgument, "checkpoint needs a name");
@@ -335,16 +336,19 @@ Status EngineImpl::EraseKey(catalog::TableId table, const std::string& key) {
     base::MutexLock lock(&state_mu_);
     TrimConflictWindow();
   }
-  return CollectGarbage(/*dry_run=*/false, /*grace_micros=*/0).status();
+  // A flush may fail to delete segments without harm; here they would still hold the key.
+  ARROW_RETURN_NOT_OK(PruneLog(/*dry_run=*/false).status());
+  return Collect(/*dry_run=*/false, /*grace_micros=*/0, /*no_compaction=*/true).status();
 }
 
-// ---- Settings and figures
-// ------------------------------------------------------------------------------------------
+// ---- Settings and figures ----
 
 void EngineImpl::SetSealThresholds(int64_t bytes, int64_t rows, int64_t age_micros,
                                    int64_t batches) {
   base::MutexLock lock(&commit_mu_);
   seal_ = {bytes, rows, age_micros, batches};
+  // What is in memory already ages too, also when no commit follows.
+  if (seal_.age_micros > 0 && active_->first_commit().value != 0) ScheduleAge();
 }
 
 EngineMetrics EngineImpl::metrics() const {
@@ -375,7 +379,13 @@ EngineMetrics EngineImpl::metrics() const {
   m.commit_latency = c.commit_latency.Snapshot();
   m.backpressure_waits = c.backpressure_waits.value();
   m.backpressure_nanos = c.backpressure_nanos.value();
+  m.waits_sealed = c.waits_sealed.value();
+  m.waits_level0 = c.waits_level0.value();
+  m.waits_slowdown = c.waits_slowdown.value();
+  m.enqueue_to_durable = c.enqueue_to_durable.Snapshot();
   const ReadStatePtr now = state();
+  m.wal_floor_epoch = now->version->wal_floor.epoch;
+  m.wal_floor_segment = now->version->wal_floor.segment;
   for (const auto& memtable : now->sealed) {
     m.memtable_bytes += static_cast<uint64_t>(memtable->memory_bytes());
     m.memtable_facts += memtable->fact_count();
@@ -390,6 +400,15 @@ EngineMetrics EngineImpl::metrics() const {
   m.flush_nanos = c.flush_nanos.value();
   m.flush_lookups = c.flush_lookups.value();
   m.flush_failures = c.flush_failures.value();
+  m.flush_files_out = c.flush_files_out.value();
+  m.flush_rows_ended = c.flush_rows_ended.value();
+  m.flush_rows_rewritten = c.flush_rows_rewritten.value();
+  m.seal_to_flush_nanos = c.seal_to_flush_nanos.value();
+  m.seals_bytes = c.seals_bytes.value();
+  m.seals_rows = c.seals_rows.value();
+  m.seals_batches = c.seals_batches.value();
+  m.seals_age = c.seals_age.value();
+  m.seals_asked = c.seals_asked.value();
   m.compactions = c.compactions.value();
   m.compaction_rows_in = c.compaction_rows_in.value();
   m.compaction_rows_out = c.compaction_rows_out.value();
@@ -398,15 +417,32 @@ EngineMetrics EngineImpl::metrics() const {
   m.compaction_nanos = c.compaction_nanos.value();
   m.compaction_conflicts = c.compaction_conflicts.value();
   m.compaction_failures = c.compaction_failures.value();
+  m.compaction_files_in = c.compaction_files_in.value();
+  m.compaction_files_out = c.compaction_files_out.value();
+  m.compaction_wait_nanos = c.compaction_wait_nanos.value();
+  m.level0_files =
+      static_cast<uint64_t>(level0_files_.load(std::memory_order_relaxed));  // relaxed: a statistic
+  m.pending_erases = now->version->erases.size();
   m.gc_runs = c.gc_runs.value();
   m.gc_deleted_objects = c.gc_deleted_objects.value();
   m.gc_deleted_bytes = c.gc_deleted_bytes.value();
+  m.gc_nanos = c.gc_nanos.value();
+  m.gc_reclaim_micros = c.gc_reclaim_micros.value();
+  m.gc_obsolete_bytes = static_cast<uint64_t>(c.gc_obsolete_bytes.value());
+  m.gc_pinned_bytes = static_cast<uint64_t>(c.gc_pinned_bytes.value());
   m.retired_objects = now->version->retired.size();
   const storage::manifest::ManifestStats manifest = manifest_->stats();
   m.manifest_commits = manifest.commits;
   m.manifest_cas_retries = manifest.cas_retries;
   m.manifest_commit_nanos = manifest.commit_nanos;
   m.manifest_ref_bytes = manifest.ref_bytes;
+  m.manifest_loads = manifest.loads;
+  m.manifest_head_nanos = manifest.head_nanos;
+  m.manifest_decode_nanos = manifest.decode_nanos;
+  m.manifest_cas_nanos = manifest.cas_nanos;
+  m.manifest_base_bytes = manifest.base_bytes;
+  m.manifest_bases_written = manifest.bases_written;
+  m.manifest_outcomes_settled = manifest.unknown_outcomes_settled;
   m.manifest_version = now->version->number;
   const ReadTotals& reads = reader_->totals();
   m.gets = reads.gets();
@@ -465,15 +501,22 @@ Result<std::vector<std::string>> EngineImpl::Check(
   storage::wal::ReplayOptions log;
   log.branch = options_.branch;
   log.database_id = version.database_id;
-  // A flush may have pruned what the snapshot's version still names.
-  const storage::manifest::WalFloor floor = this->version()->wal_floor;
-  log.floor = {floor.epoch, floor.segment};
   log.read_only = true;
-  // With the commit lock held nothing is half appended.
   Result<std::vector<storage::wal::FrameInfo>> frames = std::vector<storage::wal::FrameInfo>();
   {
+    // With the commit lock held nothing is half appended or sealed. A flush of what is sealed
+    // already may still move the floor and prune segments that we are about to read: then the floor
+    // that is found afterwards is another one, and the log is read again from there.
     base::MutexLock lock(&commit_mu_);
-    frames = storage::wal::ListFrames(options_.store, log);
+    storage::manifest::WalFloor floor = this->version()->wal_floor;
+    for (;;) {
+      log.floor = {floor.epoch, floor.segment};
+      frames = storage::wal::ListFrames(options_.store, log);
+      const storage::manifest::WalFloor now = this->version()->wal_floor;
+      if (now == floor) break;
+      LAMINA_REACHED("engine.check.log_pruned");
+      floor = now;
+    }
   }
   if (!frames.ok()) {
     findings.push_back(fmt::format("log: {}", frames.status().message()));

@@ -37,15 +37,16 @@ struct ReadSet {
 };
 
 struct CommitRequest {
-  WriteBatch* batch = nullptr;     ///< Not empty. Consumed on success.
+  WriteBatch* batch = nullptr;     ///< Not empty, unless `mark` is set. Consumed on success.
+  bool mark = false;               ///< Commits also without facts: takes a number and a time.
   SnapshotPtr snapshot;            ///< Null: no conflict check (blind autocommit write).
   const ReadSet* reads = nullptr;  ///< Null or empty: writes only are checked (snapshot isolation).
-  std::optional<SystemTime>
-      system_time;  ///< Must be later than the newest commit and not after the clock's now.
-  std::string idempotency_key;  ///< Not empty: if a commit carried it before, that commit's receipt
-                                ///< comes back.
-  std::optional<SyncPolicy>
-      sync;  ///< Stronger than the database's policy for this commit (kAlways), or null.
+  /// Must be later than the newest commit and not after the clock's now.
+  std::optional<SystemTime> system_time;
+  /// Not empty: if a commit carried it before, that commit's receipt comes back.
+  std::string idempotency_key;
+  /// Stronger than the database's policy for this commit (kAlways), or null.
+  std::optional<SyncPolicy> sync;
 };
 
 struct CommitReceipt {
@@ -58,28 +59,37 @@ struct CommitReceipt {
 struct EngineMetrics {
   // wal
   uint64_t wal_frames = 0, wal_bytes = 0, wal_appends = 0, wal_syncs = 0, wal_sync_nanos = 0,
-           wal_segments = 0;
+           wal_segments = 0, wal_floor_epoch = 0, wal_floor_segment = 0;
   // commit
   uint64_t commits = 0, commit_groups = 0, facts = 0, conflicts = 0, queue_depth = 0;
   uint64_t commit_check_nanos = 0, commit_wal_nanos = 0, commit_sync_nanos = 0,
            commit_memtable_nanos = 0, commit_wait_nanos = 0;
   base::HistogramSnapshot commit_latency;
-  uint64_t backpressure_waits = 0, backpressure_nanos = 0;
+  base::HistogramSnapshot enqueue_to_durable;
+  uint64_t backpressure_waits = 0, backpressure_nanos = 0, waits_sealed = 0, waits_level0 = 0,
+           waits_slowdown = 0;
   uint64_t durable_lag_commits = 0;  ///< Published, not yet synced.
   // memtable
   uint64_t memtable_bytes = 0, memtable_facts = 0, sealed_memtables = 0;
   // flush
   uint64_t flushes = 0, flush_rows_in = 0, flush_rows_out = 0, flush_bytes_out = 0, flush_nanos = 0,
-           flush_lookups = 0, flush_failures = 0;
+           flush_lookups = 0, flush_failures = 0, flush_files_out = 0, flush_rows_ended = 0,
+           flush_rows_rewritten = 0, seal_to_flush_nanos = 0;
+  uint64_t seals_bytes = 0, seals_rows = 0, seals_batches = 0, seals_age = 0, seals_asked = 0;
   // compaction
   uint64_t compactions = 0, compaction_rows_in = 0, compaction_rows_out = 0,
            compaction_bytes_in = 0, compaction_bytes_out = 0, compaction_nanos = 0,
-           compaction_conflicts = 0, compaction_failures = 0;
+           compaction_conflicts = 0, compaction_failures = 0, compaction_files_in = 0,
+           compaction_files_out = 0, compaction_wait_nanos = 0;
+  uint64_t level0_files = 0, pending_erases = 0;
   // gc
-  uint64_t gc_runs = 0, gc_deleted_objects = 0, gc_deleted_bytes = 0, retired_objects = 0;
+  uint64_t gc_runs = 0, gc_deleted_objects = 0, gc_deleted_bytes = 0, retired_objects = 0,
+           gc_nanos = 0, gc_reclaim_micros = 0, gc_obsolete_bytes = 0, gc_pinned_bytes = 0;
   // manifest
   uint64_t manifest_commits = 0, manifest_cas_retries = 0, manifest_commit_nanos = 0,
-           manifest_ref_bytes = 0, manifest_version = 0;
+           manifest_ref_bytes = 0, manifest_version = 0, manifest_loads = 0,
+           manifest_head_nanos = 0, manifest_decode_nanos = 0, manifest_cas_nanos = 0,
+           manifest_base_bytes = 0, manifest_bases_written = 0, manifest_outcomes_settled = 0;
   // reads
   uint64_t gets = 0, scans = 0, rows_returned = 0;
   storage::sst::ReadCounters io;
@@ -109,8 +119,9 @@ class Engine {
   /// database and !create_if_missing), kCorruption (file, offset), kUnsupported (newer format),
   /// kInvalidArgument (options; a directory that holds something else).
   static Result<std::unique_ptr<Engine>> Open(EngineOptions options);
-  virtual ~Engine() = default;  ///< As a crash would leave it, except that nothing written to the
-                                ///< system is lost; Close first for a clean end.
+  /// As a crash would leave it, except that nothing written to the system is lost; Close first for
+  /// a clean end.
+  virtual ~Engine() = default;
 
   virtual Result<CommitReceipt> Commit(CommitRequest request) = 0;
   /// The newest published commit. `now_micros`: valid now; default the clock's.

@@ -7,9 +7,13 @@
 
 #include <gtest/gtest.h>
 
+#include "base/clock.h"
+#include "base/executor.h"
 #include "base/random.h"
 #include "base/thread.h"
 #include "engine/engine_test_support_internal.h"
+#include "storage/object_store/memory_store.h"
+#include "testing/faulty_store.h"
 
 namespace lamina::engine {
 namespace {
@@ -90,6 +94,90 @@ TEST_P(EngineConcurrencyTest, WritersAndReadersBesideFlushAndCompaction) {
 
 INSTANTIATE_TEST_SUITE_P(Policies, EngineConcurrencyTest,
                          ::testing::Values(SyncPolicy::kInterval, SyncPolicy::kAlways));
+
+TEST(EngineGroupCommitTest, SixtyFourWritersShareTheirSyncs) {
+  const auto memory = std::make_shared<storage::MemoryStore>();
+  const auto slow = std::make_shared<testing::FaultyStore>(memory);
+  testing::StoreFault sync;  // a disk that takes its time: groups form while it does
+  sync.kind = storage::RequestKind::kSync;
+  sync.times = ~uint64_t{0};
+  sync.status = Status::OK();
+  sync.meanwhile = [] { base::SystemClock()->SleepMicros(2000); };
+  slow->Add(sync);
+  auto options = TestOptions(slow);
+  options.sync = SyncPolicy::kAlways;
+  auto engine = MustOpen(options);
+  constexpr int kWriters = 64;
+  constexpr int kCommits = 10;
+  {
+    std::vector<base::Thread> threads;
+    for (int w = 0; w < kWriters; ++w) {
+      threads.emplace_back("writer", [&, w] {
+        for (int i = 0; i < kCommits; ++i) {
+          auto receipt = Put(engine.get(), "w" + std::to_string(w), std::to_string(i));
+          ASSERT_TRUE(receipt.ok()) << receipt.status();
+          ASSERT_EQ(receipt->ack, AckClass::kDurable);
+        }
+      });
+    }
+  }
+  const EngineMetrics metrics = engine->metrics();
+  EXPECT_EQ(metrics.commits, static_cast<uint64_t>(kWriters * kCommits));
+  EXPECT_LT(metrics.wal_syncs * 8, metrics.commits) << "syncs << commits";
+  EXPECT_EQ(metrics.wal_frames, metrics.commits) << "and yet each has its frame";
+  EXPECT_EQ(metrics.enqueue_to_durable.count, metrics.commits);
+  // What was acknowledged as durable survives a power failure at this moment.
+  const auto clone = memory->CrashClone();
+  auto recovered = MustOpen(TestOptions(clone));
+  for (int w = 0; w < kWriters; ++w)
+    EXPECT_EQ(Get(*recovered, "w" + std::to_string(w)), std::to_string(kCommits - 1));
+}
+
+// The promise of each policy, read off what a power failure leaves.
+TEST(EngineGroupCommitTest, APowerFailureLosesWhatThePolicyAllowsAndNoMore) {
+  base::ManualClock clock;
+  const auto run = [&](SyncPolicy policy) {
+    const auto memory = std::make_shared<storage::MemoryStore>();
+    auto executor = std::make_shared<base::ManualExecutor>(&clock);
+    auto options = TestOptions(memory);
+    options.clock = &clock;
+    options.executor = executor;
+    options.sync = policy;
+    auto engine = MustOpen(options);
+    const auto survives = [&] {
+      auto recovered = MustOpen(TestOptions(memory->CrashClone()));
+      return recovered->newest_commit().value;
+    };
+    std::vector<uint64_t> survived;
+    const AckClass ack = Put(engine.get(), "k", "1")->ack;
+    EXPECT_EQ(ack, policy == SyncPolicy::kAlways ? AckClass::kDurable : AckClass::kWritten);
+    survived.push_back(survives());
+    clock.Advance(options.sync_interval_micros);
+    executor->RunUntilIdle();
+    survived.push_back(survives());
+    EXPECT_TRUE(Put(engine.get(), "k", "2").ok());
+    WriteBatch batch;
+    batch.AddInline(catalog::kKeyValueTable, temporal::FactKind::kPut, {}, "k", "3");
+    CommitRequest request;
+    request.batch = &batch;
+    request.sync = SyncPolicy::kAlways;  // one commit that asks for more than the policy gives
+    auto receipt = engine->Commit(std::move(request));
+    EXPECT_TRUE(receipt.ok()) << receipt.status();
+    EXPECT_EQ(receipt->ack, AckClass::kDurable);
+    survived.push_back(survives());
+    EXPECT_TRUE(Put(engine.get(), "k", "4").ok());
+    EXPECT_TRUE(engine->Sync().ok());
+    survived.push_back(survives());
+    EXPECT_TRUE(Put(engine.get(), "k", "5").ok());
+    EXPECT_TRUE(engine->Flush().ok());
+    survived.push_back(survives());
+    return survived;
+  };
+  using Survived = std::vector<uint64_t>;
+  EXPECT_EQ(run(SyncPolicy::kAlways), (Survived{1, 1, 3, 4, 5}));
+  EXPECT_EQ(run(SyncPolicy::kInterval), (Survived{0, 1, 3, 4, 5}));
+  EXPECT_EQ(run(SyncPolicy::kOff), (Survived{0, 0, 3, 4, 5}));
+}
 
 TEST(EngineConcurrencyTransactionTest, CountersLoseNoIncrement) {
   auto options = TestOptions(MakeMemoryStore());

@@ -100,8 +100,15 @@ class EngineImpl final : public Engine {
   struct SealThresholds {
     int64_t bytes = 0, rows = 0, age_micros = 0, batches = 0;
   };
+  enum class SealReason : uint8_t { kNone, kBytes, kRows, kBatches, kAge, kAsked };
+  /// What is known of a sealed memtable beside its facts.
+  struct SealedInfo {
+    // The first log segment that is needed once it is flushed. None: not known (sealed in replay).
+    std::optional<storage::manifest::WalFloor> floor;
+    int64_t sealed_nanos = 0;
+  };
 
-  // --- commit.cc ---
+  // ---- commit.cc ----
   Result<std::optional<CommitReceipt>> FindIdempotent(const std::string& key, CommitId* checked_to);
   std::optional<CommitReceipt> FindIdempotentInMemory(const std::string& key,
                                                       const ConflictWindow& window) const;
@@ -125,13 +132,17 @@ class EngineImpl final : public Engine {
   CommitId visible() const { return {visible_.load(std::memory_order_acquire)}; }
   SystemTime TimeOfLocked(CommitId commit) const LAMINA_REQUIRES(state_mu_);
 
-  // --- background.cc ---
-  bool ShouldSeal() const LAMINA_REQUIRES(commit_mu_);
-  Status Seal() LAMINA_REQUIRES(commit_mu_);
+  // ---- background.cc ----
+  /// The threshold that the active memtable has passed, or kNone.
+  SealReason DueSeal() const LAMINA_REQUIRES(commit_mu_);
+  Status Seal(SealReason reason) LAMINA_REQUIRES(commit_mu_);
+  void CountSeal(SealReason reason);
   Status FlushSealed() LAMINA_REQUIRES(publish_mu_);
   Result<storage::manifest::VersionPtr> PublishEdit(const storage::manifest::VersionEdit& edit,
                                                     size_t flushed_memtables = 0)
       LAMINA_REQUIRES(publish_mu_);
+  /// After a publish that failed: installs what others published meanwhile.
+  void AdoptNewest() LAMINA_REQUIRES(publish_mu_);
   void TrimConflictWindow() LAMINA_REQUIRES(state_mu_);
   /// Runs one plan; false when there was nothing to do.
   Result<bool> RunCompaction(
@@ -141,7 +152,7 @@ class EngineImpl final : public Engine {
   Status FinishErases() LAMINA_REQUIRES(compaction_mu_);
   void Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled, int64_t delay_micros = 0);
   void ScheduleFlush() { Schedule(&EngineImpl::FlushTask, &flush_scheduled_); }
-  void ScheduleCompaction() { Schedule(&EngineImpl::CompactionTask, &compaction_scheduled_); }
+  void ScheduleCompaction();
   void ScheduleGc();
   void ScheduleAge() LAMINA_REQUIRES(commit_mu_);
   void ScheduleAfterPublish();
@@ -155,20 +166,29 @@ class EngineImpl final : public Engine {
                       const std::function<Result<storage::manifest::VersionEdit>(
                           const storage::manifest::Version&)>& make);
   Result<std::vector<std::string>> PruneLog(bool dry_run);
+  /// `no_compaction`: the caller holds compaction_mu_, so nothing under data/ is being written.
+  Result<GcReport> Collect(bool dry_run, int64_t grace_micros, bool no_compaction)
+      LAMINA_EXCLUDES(publish_mu_);
+  void CountLevel0(const storage::manifest::Version& version);
   bool HasFacts(catalog::TableId table) const LAMINA_EXCLUDES(state_mu_);
 
-  // --- recovery.cc ---
+  // ---- recovery.cc ----
   Status OpenManifest();
+  /// State, memtables and counters as the manifest's version and the log from its floor say. Nobody
+  /// reads yet.
+  Status LoadAndReplay();
+  void StartFrom(const storage::manifest::VersionPtr& version);
   Status ReplayLog();
   Status ApplyReplayed(const storage::wal::Frame& frame);
   void StopBackground();
 
-  // --- engine.cc ---
+  // ---- engine.cc ----
   ReadStatePtr state() const LAMINA_EXCLUDES(state_mu_);
   Status CheckWritable() const;
   /// Ends writing for good, keeping the first cause.
   void Stop(const Status& cause) LAMINA_EXCLUDES(background_mu_);
   Status StoppedError() const LAMINA_EXCLUDES(background_mu_);
+  static Status ClosedError();
   void NotifyBackground() LAMINA_EXCLUDES(background_mu_);
 
   // Constant after Recover.
@@ -196,6 +216,7 @@ class EngineImpl final : public Engine {
   base::Mutex compaction_mu_;  // one compaction at a time
 
   base::Mutex publish_mu_;  // whoever holds it knows the newest version and may publish the next
+  bool ended_ LAMINA_GUARDED_BY(publish_mu_) = false;  // Close gave the branch away
 
   base::Mutex commit_mu_;  // the one writer of log and memtable
   std::shared_ptr<Memtable> active_ LAMINA_GUARDED_BY(commit_mu_);
@@ -206,17 +227,20 @@ class EngineImpl final : public Engine {
   std::vector<storage::wal::Frame> frames_ LAMINA_GUARDED_BY(commit_mu_);  // scratch
 
   base::Mutex sync_mu_;
+  base::CondVar synced_;  // a sync ended
+  bool syncing_ LAMINA_GUARDED_BY(sync_mu_) = false;
 
   mutable base::Mutex state_mu_;
   ReadStatePtr state_ LAMINA_GUARDED_BY(state_mu_);
-  // Of the sealed memtables, in their order: the first log segment that is needed once it is
-  // flushed. None: not known (sealed in replay).
-  std::deque<std::optional<storage::manifest::WalFloor>> floors_ LAMINA_GUARDED_BY(state_mu_);
+  // Of the sealed memtables, in their order.
+  std::deque<SealedInfo> sealed_info_ LAMINA_GUARDED_BY(state_mu_);
   std::deque<std::shared_ptr<const Memtable>> retained_
       LAMINA_GUARDED_BY(state_mu_);  // flushed, for conflict checks
   CommitId conflict_floor_ LAMINA_GUARDED_BY(state_mu_);
-  // What the running compaction reads, or null.
+  // Of the running compaction: what it reads, and a name below all that it writes. Null without
+  // one.
   storage::manifest::VersionPtr job_base_ LAMINA_GUARDED_BY(state_mu_);
+  base::Ulid job_names_above_ LAMINA_GUARDED_BY(state_mu_);
 
   base::Mutex queue_mu_;
   std::deque<Pending*> queue_ LAMINA_GUARDED_BY(queue_mu_);
@@ -238,10 +262,9 @@ class EngineImpl final : public Engine {
   std::atomic<bool> stopped_{false};
   std::atomic<bool> closing_{false};
   std::atomic<int> commits_in_flight_{0};
-  std::atomic<int64_t>
-      job_started_micros_;  // of the running compaction; INT64_MAX when there is none
   std::atomic<int32_t> sealed_count_{0};
-  std::atomic<int32_t> level0_files_{0};  // of the table with the most
+  std::atomic<int32_t> level0_files_{0};          // of the table with the most
+  std::atomic<int64_t> compaction_due_nanos_{0};  // 0: counted already
   std::atomic<bool> flush_scheduled_{false};
   std::atomic<bool> compaction_scheduled_{false};
   std::atomic<bool> gc_scheduled_{false};
@@ -250,13 +273,18 @@ class EngineImpl final : public Engine {
 
   struct Counters {
     base::Counter commits, commit_groups, facts, conflicts, check_nanos, wal_nanos, sync_nanos,
-        memtable_nanos, wait_nanos, backpressure_waits, backpressure_nanos;
-    base::Histogram commit_latency;
+        memtable_nanos, wait_nanos, backpressure_waits, backpressure_nanos, waits_sealed,
+        waits_level0, waits_slowdown;
+    base::Histogram commit_latency, enqueue_to_durable;
     base::Counter flushes, flush_rows_in, flush_rows_out, flush_bytes_out, flush_nanos,
-        flush_lookups, flush_failures;
+        flush_lookups, flush_failures, flush_files_out, flush_rows_ended, flush_rows_rewritten,
+        seal_to_flush_nanos;
+    base::Counter seals_bytes, seals_rows, seals_batches, seals_age, seals_asked;
     base::Counter compactions, compaction_rows_in, compaction_rows_out, compaction_bytes_in,
-        compaction_bytes_out, compaction_nanos, compaction_conflicts, compaction_failures;
-    base::Counter gc_runs, gc_deleted_objects, gc_deleted_bytes;
+        compaction_bytes_out, compaction_nanos, compaction_conflicts, compaction_failures,
+        compaction_files_in, compaction_files_out, compaction_wait_nanos;
+    base::Counter gc_runs, gc_deleted_objects, gc_deleted_bytes, gc_nanos, gc_reclaim_micros;
+    base::Gauge gc_obsolete_bytes, gc_pinned_bytes;
   };
   mutable Counters counters_;
 };

@@ -10,7 +10,9 @@
 
 #include "base/clock.h"
 #include "base/executor.h"
+#include "base/mutex.h"
 #include "engine/engine_test_support_internal.h"
+#include "lamina/trace.h"
 #include "storage/wal/wal.h"
 
 namespace lamina::engine {
@@ -511,16 +513,29 @@ TEST(EngineTest, ErasedKeyLeavesEveryObject) {
   EXPECT_EQ(Get(*engine, secret), std::nullopt);
   EXPECT_EQ(Get(*engine, "aaa"), "2");
   EXPECT_TRUE(engine->version()->erases.empty());
-  for (const auto& object : *store->List("")) {
-    if (!object.path.starts_with("data/") && !object.path.starts_with("wal/")) continue;
-    const auto bytes = store->Get(object.path);
-    ASSERT_TRUE(bytes.ok());
-    EXPECT_EQ((*bytes)->ToString().find("secret-value"), std::string::npos) << object.path;
-  }
+  const auto expect_no_trace = [&](const char* when) {
+    for (const auto& object : *store->List("")) {
+      const auto bytes = store->Get(object.path);
+      ASSERT_TRUE(bytes.ok());
+      for (const std::string& text : {secret, std::string("secret-value")})
+        EXPECT_EQ((*bytes)->ToString().find(text), std::string::npos) << object.path << " " << when;
+    }
+  };
+  expect_no_trace("from files, log and memory");
   EXPECT_TRUE(engine->Check(nullptr)->empty());
   ASSERT_TRUE(Put(engine.get(), secret, "born again").ok());
   ASSERT_TRUE(engine->Flush().ok());
   EXPECT_EQ(Get(*engine, secret), "born again");
+  // Now in files, and in the log of an epoch that is over.
+  ASSERT_TRUE(Put(engine.get(), secret, "secret-value-of-the-last-epoch").ok());
+  engine.reset();
+  options.memtable_bytes = 1;  // the replay seals its memtables
+  options.auto_flush = false;
+  engine = MustOpen(options);
+  EXPECT_EQ(Get(*engine, secret), "secret-value-of-the-last-epoch");
+  ASSERT_TRUE(engine->EraseKey(kKeyValueTable, secret).ok());
+  expect_no_trace("from an older epoch");
+  EXPECT_EQ(Get(*engine, "aaa"), "2");
 }
 
 TEST(EngineTest, CompactionKeepsTheAnswersAndFreesLevelZero) {
@@ -569,6 +584,180 @@ TEST(EngineTest, WritersAreHeldBackNotHung) {
   EXPECT_LE(metrics.sealed_memtables, 2u);
   EXPECT_GT(metrics.flushes, 0u);
   for (int i = 0; i < 60; ++i) EXPECT_EQ(Get(*engine, "k" + std::to_string(i)), "v");
+}
+
+// The latency of a commit steps up at the first limit and waits for a compaction at the second. The
+// clock moves by sleeping only, and no thread runs the executor.
+TEST(EngineTest, LevelZeroSlowsCommitsAtItsFirstLimitAndHoldsThemAtItsSecond) {
+  base::ManualClock clock;
+  auto options = TestOptions(MakeMemoryStore());
+  options.clock = &clock;
+  options.executor = std::make_shared<base::ManualExecutor>(&clock);
+  options.level0_files = 2;
+  options.level0_slowdown_files = 4;
+  options.level0_stop_files = 6;
+  options.slowdown_micros = 25'000;
+  auto engine = MustOpen(options);
+  const auto latency = [&](const std::string& value) {
+    const int64_t begin = clock.MonotonicNanos();
+    EXPECT_TRUE(Put(engine.get(), "k", value).ok());
+    return (clock.MonotonicNanos() - begin) / 1000;
+  };
+  for (uint64_t files = 0; files < 4; ++files) {
+    EXPECT_EQ(engine->metrics().level0_files, files);
+    EXPECT_EQ(latency(std::to_string(files)), 0) << files;
+    ASSERT_TRUE(engine->Flush().ok());
+  }
+  for (uint64_t files = 4; files < 6; ++files) {
+    EXPECT_EQ(engine->metrics().level0_files, files);
+    EXPECT_EQ(latency(std::to_string(files)), 25'000) << files;
+    ASSERT_TRUE(engine->Flush().ok());
+  }
+  EngineMetrics metrics = engine->metrics();
+  EXPECT_EQ(metrics.waits_slowdown, 2u);
+  EXPECT_EQ(metrics.waits_level0, 0u);
+  EXPECT_EQ(metrics.compactions, 0u);
+  EXPECT_EQ(metrics.level0_files, 6u);
+  EXPECT_EQ(metrics.backpressure_nanos, 50'000'000u);
+  // The commit that finds six files waits until there are fewer, doing the work itself.
+  ASSERT_TRUE(Put(engine.get(), "k", "after").ok());
+  metrics = engine->metrics();
+  EXPECT_EQ(metrics.waits_level0, 1u);
+  EXPECT_GE(metrics.compactions, 1u);
+  EXPECT_LT(metrics.level0_files, 6u);
+  EXPECT_EQ(metrics.backpressure_waits, 3u);
+  EXPECT_EQ(Get(*engine, "k"), "after");
+  // A reopen counts what is there.
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(Put(engine.get(), "k", std::to_string(i)).ok());
+    ASSERT_TRUE(engine->Flush().ok());
+  }
+  const uint64_t files = engine->metrics().level0_files;
+  EXPECT_GE(files, 4u);
+  engine.reset();
+  engine = MustOpen(options);
+  EXPECT_EQ(engine->metrics().level0_files, files);
+}
+
+TEST(EngineTest, MetricsTellWhyWhatWasSealedAndHowLongItTook) {
+  base::ManualClock clock;
+  auto executor = std::make_shared<base::ManualExecutor>(&clock);
+  auto options = TestOptions(MakeMemoryStore());
+  options.clock = &clock;
+  options.executor = executor;
+  options.auto_flush = false;
+  options.auto_compact = false;
+  auto engine = MustOpen(options);
+  const auto people = CreatePeople(engine.get());
+  const auto put = [&](int64_t id) {
+    ASSERT_TRUE(PutPeople(engine.get(), people, {{id, "x"}}).ok());
+  };
+  put(1);
+  engine->SetSealThresholds(1, 0, 0, 0);
+  put(2);
+  engine->SetSealThresholds(0, 1, 0, 0);
+  put(3);
+  engine->SetSealThresholds(0, 0, 0, 1);
+  put(1);
+  engine->SetSealThresholds(0, 0, 0, 0);
+  put(4);
+  engine->SetSealThresholds(0, 0, 1000, 0);  // what is in memory already ages too
+  clock.Advance(1000);
+  executor->RunUntilIdle();
+  put(5);
+  clock.Advance(2000);
+  ASSERT_TRUE(engine->Flush().ok());
+  EngineMetrics metrics = engine->metrics();
+  EXPECT_EQ(metrics.seals_bytes, 1u);
+  EXPECT_EQ(metrics.seals_rows, 1u);
+  EXPECT_EQ(metrics.seals_batches, 1u);
+  EXPECT_EQ(metrics.seals_age, 1u);
+  EXPECT_EQ(metrics.seals_asked, 1u);
+  // Three wait from before the clock moved, one from 1 ms on, one is flushed as it is sealed.
+  EXPECT_EQ(metrics.seal_to_flush_nanos, 3u * 3'000'000 + 2'000'000);
+  EXPECT_EQ(metrics.flush_files_out, 3u) << "current and history rows, and the commits";
+  EXPECT_GT(metrics.wal_floor_segment, 1u);
+  EXPECT_EQ(metrics.level0_files, 1u);
+  put(1);
+  ASSERT_TRUE(engine->Flush().ok());
+  metrics = engine->metrics();
+  EXPECT_EQ(metrics.flush_rows_ended, 1u);
+  EXPECT_EQ(metrics.level0_files, 2u);
+  SnapshotPtr snapshot = engine->GetSnapshot();
+  ASSERT_TRUE(engine->Compact(people->id).ok());
+  metrics = engine->metrics();
+  EXPECT_EQ(metrics.compaction_files_in, 4u)
+      << "two current ones; two history ones, one of them new";
+  EXPECT_GE(metrics.compaction_files_out, 2u);
+  ASSERT_TRUE(engine->CollectGarbage(false, 0).ok());
+  metrics = engine->metrics();
+  EXPECT_GT(metrics.gc_pinned_bytes, 0u);
+  EXPECT_EQ(metrics.gc_obsolete_bytes, metrics.gc_pinned_bytes);
+  snapshot.reset();
+  clock.Advance(5);
+  ASSERT_TRUE(engine->CollectGarbage(false, 0).ok());
+  metrics = engine->metrics();
+  EXPECT_EQ(metrics.gc_pinned_bytes, 0u);
+  EXPECT_EQ(metrics.gc_obsolete_bytes, 0u);
+  // All but the history file between the two compactions, which no snapshot knew, waited 5 us.
+  EXPECT_EQ(metrics.gc_reclaim_micros, 5 * (metrics.gc_deleted_objects - 1));
+  EXPECT_GT(metrics.manifest_base_bytes, 0u);
+  EXPECT_EQ(metrics.manifest_bases_written, 1u);
+}
+
+/// Keeps the events as "component/event field=value …".
+class RecordingSink final : public TraceSink {
+ public:
+  void Event(std::string_view component, std::string_view event,
+             std::span<const TraceField> fields) override {
+    std::string line = std::string(component) + "/" + std::string(event);
+    for (const TraceField& field : fields) line += " " + std::string(field.key);
+    base::MutexLock lock(&mu_);
+    lines_.push_back(std::move(line));
+  }
+  std::vector<std::string> lines() const {
+    base::MutexLock lock(&mu_);
+    return lines_;
+  }
+  size_t count(std::string_view prefix) const {
+    const auto all = lines();
+    return static_cast<size_t>(std::count_if(
+        all.begin(), all.end(), [&](const std::string& line) { return line.starts_with(prefix); }));
+  }
+
+ private:
+  mutable base::Mutex mu_;
+  std::vector<std::string> lines_ LAMINA_GUARDED_BY(mu_);
+};
+
+TEST(EngineTest, EventsGoToTheSinkOfTheirOwnDatabaseAndNowhereElse) {
+  const auto life = [](const std::shared_ptr<TraceSink>& sink, int rounds) {
+    auto options = TestOptions(MakeMemoryStore());
+    options.trace = sink;
+    options.auto_compact = false;
+    auto engine = MustOpen(options);
+    for (int i = 0; i < rounds; ++i) {
+      ASSERT_TRUE(Put(engine.get(), "k", "v").ok());
+      ASSERT_TRUE(engine->Flush().ok());
+    }
+    ASSERT_TRUE(engine->Compact(kKeyValueTable).ok());
+    ASSERT_TRUE(engine->Close(true).ok());
+  };
+  const auto one = std::make_shared<RecordingSink>();
+  const auto two = std::make_shared<RecordingSink>();
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
+  life(one, 3);
+  life(two, 1);
+  life(nullptr, 2);
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(one->count("engine/opened"), 1u);
+  EXPECT_EQ(one->count("engine/flush.finished commit rows bytes"), 3u);
+  EXPECT_GE(one->count("engine/compaction.finished table reason rows"), 1u);
+  EXPECT_GE(one->count("engine/version.published version reason"), 4u);
+  EXPECT_EQ(two->count("engine/opened"), 1u);
+  EXPECT_EQ(two->count("engine/flush.finished"), 1u);
 }
 
 TEST(EngineTest, OptionsOutOfRangeAreNamed) {

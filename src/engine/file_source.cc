@@ -1,12 +1,12 @@
 // One data file as a source of rows.
 //
 //   1. Open: Bloom filter (one key), pages of the key range, exact first row; pages dropped by
-//   times and statistics.
+//      times and statistics.
 //   2. A raw batch is cut to the key range. Rows outside the window are cleared by the deletion
-//   vector and by those time columns
-//      that the manifest's bounds have not answered for the whole file.
+//      vector and by those time columns that the manifest's bounds have not answered for the whole
+//      file.
 //   3. Where keys of the batch have unresolved facts: rows of decided keys are cleared, or open
-//   rows are replaced by their pieces.
+//      rows are replaced by their pieces.
 //   4. The predicate; then one copy of the rows left, none when they lie side by side.
 //
 // A batch to which nothing of this applies goes through as it was read.
@@ -195,7 +195,8 @@ class FileSource : public RowSource {
                   context_->PredicateReads(catalog::kSystemToColumn))) {
       return false;
     }
-    return deletions_ == nullptr || !context_->PredicateReads(catalog::kSystemToColumn);
+    const bool ends_hold = deletions_ == nullptr && context_->spec.newest == SystemTime::Max();
+    return ends_hold || !context_->PredicateReads(catalog::kSystemToColumn);
   }
 
   // The first row at or above the key range's start.
@@ -468,8 +469,22 @@ class FileSource : public RowSource {
     return Filtered(arrow::RecordBatch::Make(cut->schema(), left, std::move(columns)));
   }
 
+  // Ends that the reader cannot know of yet become open.
+  BatchPtr HideLaterEnds(const BatchPtr& rows) const {
+    const int64_t newest = context_->spec.newest.micros;
+    if (newest == kOpen || system_to_column_ < 0) return rows;
+    arrow::ArrayVector columns = rows->columns();
+    auto& column = columns[static_cast<size_t>(system_to_column_)];
+    const auto* ends = column->data()->GetValues<int64_t>(1);
+    std::vector<int64_t> known(ends, ends + rows->num_rows());
+    for (int64_t& end : known) end = end > newest ? kOpen : end;
+    column = TimeArray(arrow::Buffer::FromVector(std::move(known)), rows->num_rows());
+    return arrow::RecordBatch::Make(rows->schema(), rows->num_rows(), std::move(columns));
+  }
+
   // Predicate and projection of the selected rows.
   Result<std::optional<Block>> Filtered(BatchPtr rows) {
+    rows = HideLaterEnds(rows);
     if (context_->spec.predicate != nullptr) {
       // With few rows left it is cheaper to copy them first than to test them all.
       if (selection_.Count() * 4 < rows->num_rows()) {

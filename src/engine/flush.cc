@@ -3,11 +3,11 @@
 // For each table of the sealed generations, keys ascending:
 //   1. collect the key's facts over all generations, oldest first;
 //   2. look its open rows up in the table's current files (key bounds, Bloom filter, key page,
-//   deletion vector);
+//      deletion vector);
 //   3. resolve (temporal::Resolve): new rows, rows that ended, rows replaced by pieces, versions
-//   erased;
+//      erased;
 //   4. new open rows go to a current file of level 0, closed ones to a history file, ends to
-//   deletion vectors.
+//      deletion vectors.
 // Then the commits table gets one row a commit, and one edit publishes everything.
 //
 // A key without settled rows and with a single put (a bulk load) takes neither step 2's page reads

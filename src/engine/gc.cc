@@ -27,17 +27,14 @@ void AddReferences(const storage::manifest::Version& version, std::set<std::stri
 
 bool IsDeletionVector(const std::string& path) { return path.ends_with(".dv"); }
 
-/// The ulid in data/<table>/<ulid>.<kind>: its first 48 bits are the milliseconds at which it was
-/// minted.
-std::optional<int64_t> MintedMicros(const std::string& path) {
+/// The ulid in data/<table>/<ulid>.<kind>.
+std::optional<base::Ulid> NameOf(const std::string& path) {
   const auto slash = path.rfind('/');
   const auto dot = path.rfind('.');
   if (slash == std::string::npos || dot == std::string::npos || dot < slash) return std::nullopt;
   const auto id = base::Ulid::Parse(path.substr(slash + 1, dot - slash - 1));
   if (!id.ok()) return std::nullopt;
-  int64_t millis = 0;
-  for (int i = 0; i < 6; ++i) millis = millis * 256 + id->bytes[static_cast<size_t>(i)];
-  return millis * 1000;
+  return *id;
 }
 
 }  // namespace
@@ -82,7 +79,7 @@ Result<storage::manifest::VersionEdit> PlanTrim(const storage::manifest::Version
 Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     const JobContext& context, const storage::manifest::Version& newest,
     const std::vector<storage::manifest::VersionPtr>& live, int64_t grace_micros,
-    int64_t oldest_job_micros, bool dry_run) {
+    const base::Ulid& names_below, const std::function<Status()>& confirm, bool dry_run) {
   GcReport report;
   storage::manifest::VersionEdit edit;
   edit.reason = "gc";
@@ -100,40 +97,49 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
 
   std::vector<std::string> candidates;
   std::set<std::string> retired;
+  const auto size_of = [&](const std::string& path) {
+    const auto size = sizes.find(path);
+    return size == sizes.end() ? uint64_t{0} : static_cast<uint64_t>(size->second);
+  };
   for (const auto& r : newest.retired) {
     retired.insert(r.path);
     if (in_use.count(r.path) != 0) continue;
     if (pinned.count(r.path) != 0) {
       report.kept.push_back(fmt::format("{}: a live snapshot reads it", r.path));
-    } else if (r.retired_at_micros + grace_micros > now) {
+      report.kept_bytes += size_of(r.path);
+      report.pinned_bytes += size_of(r.path);
+    } else if (grace_micros > 0 && r.retired_at_micros + grace_micros > now) {
       report.kept.push_back(fmt::format("{}: within the grace", r.path));
+      report.kept_bytes += size_of(r.path);
     } else {
       candidates.push_back(r.path);
+      report.reclaim_micros += std::max<int64_t>(now - r.retired_at_micros, 0);
     }
   }
   for (const auto& o : objects) {
     if (in_use.count(o.path) != 0 || pinned.count(o.path) != 0 || retired.count(o.path) != 0)
       continue;
-    const auto minted = MintedMicros(o.path);
-    if (!minted.has_value()) {
+    const auto name = NameOf(o.path);
+    if (!name.has_value()) {
       report.kept.push_back(fmt::format("{}: not one of ours", o.path));
       continue;
     }
-    // A job that is still writing mints its names after it began: those are not orphans yet. Names
-    // tell milliseconds only.
-    if (*minted >= oldest_job_micros / 1000 * 1000 || *minted + grace_micros > now) {
+    // What a job that is still running wrote is no orphan yet.
+    if (!(*name < names_below) ||
+        (grace_micros > 0 && name->timestamp_ms() * 1000 + grace_micros > now)) {
       report.kept.push_back(fmt::format("{}: unreferenced, within the grace", o.path));
+      report.kept_bytes += static_cast<uint64_t>(o.size);
       continue;
     }
     candidates.push_back(o.path);
   }
+  ARROW_RETURN_NOT_OK(confirm());
   std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
     return IsDeletionVector(a) && !IsDeletionVector(b);
   });
   for (const auto& path : candidates) {
-    const auto size = sizes.find(path);
     if (!dry_run) ARROW_RETURN_NOT_OK(context.store->Delete(path));
-    if (size != sizes.end()) report.bytes += static_cast<uint64_t>(size->second);
+    report.bytes += size_of(path);
     report.deleted.push_back(path);
     if (!dry_run && retired.count(path) != 0) edit.forget_retired.push_back(path);
   }

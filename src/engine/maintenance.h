@@ -35,9 +35,8 @@ struct JobContext {
 struct JobStats {
   uint64_t rows_in = 0, rows_out = 0, rows_ended = 0, rows_rewritten = 0, facts_in = 0;
   uint64_t files_in = 0, files_out = 0, bytes_in = 0, bytes_out = 0;
-  uint64_t lookups = 0,
-           lookup_pages =
-               0;  ///< Flush: keys that needed a settled lookup; key pages decoded for it.
+  /// Flush: keys that needed a settled lookup; key pages decoded for it.
+  uint64_t lookups = 0, lookup_pages = 0;
   uint64_t nanos = 0;
 };
 
@@ -97,16 +96,21 @@ Result<storage::manifest::VersionEdit> PlanTrim(const storage::manifest::Version
 struct GcReport {
   std::vector<std::string> deleted;  ///< Or, in a dry run, what would be.
   uint64_t bytes = 0;
-  std::vector<std::string>
-      kept;  ///< Retired but still pinned or within the grace: path and reason.
+  /// Retired but still pinned or within the grace: path and reason.
+  std::vector<std::string> kept;
+  uint64_t kept_bytes = 0, pinned_bytes = 0;  ///< Of all kept; of those that live snapshots read.
+  int64_t reclaim_micros = 0;  ///< Summed over deleted retired objects: retired until now.
 };
 /// Deletes retired objects past the grace that no live snapshot (`live` versions) needs, and
 /// orphans: objects under data/ and temporary files that no version refers to, older than the grace
-/// and than `oldest_job_micros`. Order: deletion vectors, data. The forget_retired edit comes back
-/// for publishing (empty in a dry run).
+/// and named below `names_below`, which is at or below all that a running job writes. Order:
+/// deletion vectors, data. Without a grace the clock, which may have gone back, has no say. The
+/// forget_retired edit comes back for publishing (empty in a dry run). `confirm` is asked between
+/// listing and deleting whether `newest` still is the newest; its error is returned and nothing
+/// deleted.
 Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
     const JobContext& context, const storage::manifest::Version& newest,
     const std::vector<storage::manifest::VersionPtr>& live, int64_t grace_micros,
-    int64_t oldest_job_micros, bool dry_run);
+    const base::Ulid& names_below, const std::function<Status()>& confirm, bool dry_run);
 
 }  // namespace lamina::engine

@@ -326,8 +326,8 @@ class TableMemtableImpl : public TableMemtable {
 
   mutable base::Mutex runs_mu_;
   mutable std::vector<RunPtr> runs_ LAMINA_GUARDED_BY(runs_mu_);  // sizes fall
-  mutable uint64_t sorted_facts_ LAMINA_GUARDED_BY(runs_mu_) =
-      0;  // facts_ before this are in the runs
+  // facts_ before this are in the runs
+  mutable uint64_t sorted_facts_ LAMINA_GUARDED_BY(runs_mu_) = 0;
 };
 
 Result<std::shared_ptr<arrow::Array>> TableMemtableImpl::InlineColumn(
@@ -646,8 +646,8 @@ class MemtableImpl : public Memtable {
 
   // Touched by the writer only.
   std::vector<std::unique_ptr<TableMemtableImpl>> tables_;
-  std::vector<std::unique_ptr<Directory>>
-      directories_;  // all there ever were: a reader may hold an old one
+  // all there ever were: a reader may hold an old one
+  std::vector<std::unique_ptr<Directory>> directories_;
 
   std::atomic<const Directory*> directory_{nullptr};
   std::atomic<uint64_t> first_commit_{0};

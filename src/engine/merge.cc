@@ -1,14 +1,13 @@
 // Merging sources by key.
 //
 //   1. Each source stands at a position: a row of its block, or, while no block is loaded, a bound
-//   that no row to come is below.
+//      that no row to come is below.
 //   2. The source at the least position is the winner. If it only has a bound, its next block is
-//   loaded, and the choice repeats.
+//      loaded, and the choice repeats.
 //   3. The least position of the others is the limit. A block that ends below it goes out whole,
-//   its keys never encoded.
+//      its keys never encoded.
 //   4. Otherwise the winner's rows below the limit are found by galloping and noted as a run; noted
-//   runs become a batch when it
-//      is full or when a block they lie in is used up.
+//      runs become a batch when it is full or when a block they lie in is used up.
 #include <algorithm>
 #include <numeric>
 #include <tuple>

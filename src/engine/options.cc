@@ -21,8 +21,8 @@ const char* AckClassName(AckClass ack) {
 namespace engine {
 namespace {
 
-constexpr int32_t kBackgroundThreadsMax =
-    1024;  // More are a mistake, and the system refuses them at some point.
+// More are a mistake, and the system refuses them at some point.
+constexpr int32_t kBackgroundThreadsMax = 1024;
 
 Status OutOfRange(const char* option, double value, const char* range) {
   return MakeError(

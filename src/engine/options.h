@@ -24,8 +24,8 @@ struct EngineOptions : DatabaseOptions {
 
   // Injected; null = the system's.
   base::Clock* clock = nullptr;
-  std::shared_ptr<base::Executor>
-      executor;              ///< Background work. Null: an own pool of background_threads.
+  /// Background work. Null: an own pool of background_threads.
+  std::shared_ptr<base::Executor> executor;
   uint64_t random_seed = 0;  ///< 0: from entropy.
 
   /// kInvalidArgument names the option, its value and the range.

@@ -295,7 +295,9 @@ void Overlay::RowsOf(size_t entry, std::vector<Row>* out) const {
   temporal::Versions(FactsOf(entry, &facts), &versions);
   for (const temporal::RowVersion& version : versions) {
     if (!window.Meets(version.valid, version.system)) continue;
-    out->push_back({facts_[version.payload], version.valid, version.system});
+    Row row{facts_[version.payload], version.valid, version.system};
+    if (row.system.to > context_->spec.newest) row.system.to = SystemTime::Max();
+    out->push_back(row);
   }
 }
 

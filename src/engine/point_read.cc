@@ -205,6 +205,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Reader::Get(
     scan.columns = spec.columns;
     scan.keys = catalog::KeyRange::Point(spec.key);
     scan.window = spec.window;
+    scan.newest = spec.newest;
     auto context = std::make_unique<ScanContext>(snapshot, own, files_, std::move(scan));
     ARROW_ASSIGN_OR_RAISE(const auto stream, MakeScanStream(std::move(context), nullptr, nullptr));
     arrow::RecordBatchVector batches;

@@ -26,14 +26,16 @@
 namespace lamina::engine {
 
 struct ScanSpec {
-  catalog::TableSchemaPtr table;     ///< The definition to present.
-  std::vector<std::string> columns;  ///< Output columns, in order: user, row id and hidden time
-                                     ///< columns. May be empty (counts only).
-  catalog::PredicatePtr predicate;   ///< Null = all rows.
-  catalog::KeyRange keys;            ///< Intersected with the predicate's KeyBounds.
-  temporal::Window window;           ///< Already resolved; empty window = no rows.
-  std::optional<int64_t> limit;      ///< Rows after the predicate.
-  bool ordered = true;               ///< By (key, valid_from, system_from) over all sources.
+  catalog::TableSchemaPtr table;  ///< The definition to present.
+  /// Output columns, in order: user, row id and hidden time columns. May be empty (counts only).
+  std::vector<std::string> columns;
+  catalog::PredicatePtr predicate;  ///< Null = all rows.
+  catalog::KeyRange keys;           ///< Intersected with the predicate's KeyBounds.
+  temporal::Window window;          ///< Already resolved; empty window = no rows.
+  /// The newest moment that the reader knows of: rows that ended later read as open.
+  SystemTime newest = SystemTime::Max();
+  std::optional<int64_t> limit;  ///< Rows after the predicate.
+  bool ordered = true;           ///< By (key, valid_from, system_from) over all sources.
   int64_t batch_rows = 8192;
   bool use_pruning = true;  ///< Off only in tests: answers must not change.
 };
@@ -68,7 +70,8 @@ struct PointSpec {
   catalog::TableSchemaPtr table;
   std::string_view key;  ///< Encoded.
   temporal::Window window;
-  std::vector<std::string> columns;  ///< As in ScanSpec.
+  std::vector<std::string> columns;       ///< As in ScanSpec.
+  SystemTime newest = SystemTime::Max();  ///< As in ScanSpec.
 };
 
 class Reader {

@@ -4,9 +4,10 @@
 //   1. refuse a store that holds something else; lock the branch
 //   2. load the manifest, or create an empty database
 //   3. replay the log from the manifest's floor: commits the files have are skipped, the others go
-//   to a memtable. Replay makes
-//      the end of the last epoch certain (cuts a torn tail, seals)
-//   4. claim the next owner epoch in the manifest: an older owner can publish nothing from here on
+//      to a memtable. Replay makes the end of the last epoch certain (cuts a torn tail, seals)
+//   4. claim the next owner epoch in the manifest: an older owner can publish nothing from here on.
+//      If one published since step 2 (its store has no lock that excludes), what was recovered is
+//      of the version before: 3 again, from the claimed version
 //   5. begin the log of the new epoch
 // A read-only open stops after 3 and writes nothing at all.
 #include <algorithm>
@@ -40,8 +41,7 @@ EngineImpl::EngineImpl(EngineOptions options)
     : options_(std::move(options)),
       clock_(ClockOf(options_)),
       random_(options_.random_seed != 0 ? options_.random_seed : base::SeedFromEntropy()),
-      ulids_(clock_, &random_),
-      job_started_micros_(std::numeric_limits<int64_t>::max()) {
+      ulids_(clock_, &random_) {
   executor_ = options_.executor;
   if (executor_ == nullptr) {
     // One more than asked for: a flush and a compaction may take all workers, and the log's sync
@@ -81,7 +81,13 @@ Status EngineImpl::OpenManifest() {
     }
   }
   if (!options_.read_only) {
-    ARROW_ASSIGN_OR_RAISE(lock_, store->Lock(LockPath(options_.branch)));
+    auto lock = store->Lock(LockPath(options_.branch));
+    if (!lock.ok() && CodeOf(lock.status()) == ErrorCode::kPermissionDenied) {
+      return MakeError(ErrorCode::kPermissionDenied,
+                       fmt::format("{} store={}", MessageOf(lock.status()), store->ToString()),
+                       "let this user write there, or open it read-only");
+    }
+    ARROW_ASSIGN_OR_RAISE(lock_, std::move(lock));
     // Another process may have created it before we had the lock.
     ARROW_ASSIGN_OR_RAISE(exists, ManifestStore::Exists(store, options_.branch));
   }
@@ -157,9 +163,10 @@ Status EngineImpl::ApplyReplayed(const storage::wal::Frame& frame) {
       next->sealed.push_back(next->active);
       next->active = fresh;
       state_ = std::move(next);
-      floors_.push_back(std::nullopt);
+      sealed_info_.push_back({std::nullopt, clock_->MonotonicNanos()});
     }
     active_ = std::move(fresh);
+    CountSeal(SealReason::kBytes);
     sealed_count_.fetch_add(1, std::memory_order_acq_rel);
   }
   return Status::OK();
@@ -187,17 +194,31 @@ Status EngineImpl::ReplayLog() {
   return Status::OK();
 }
 
-Status EngineImpl::Recover() {
-  const int64_t begin = clock_->MonotonicNanos();
-  ARROW_RETURN_NOT_OK(OpenManifest());
-  storage::manifest::VersionPtr version = manifest_->current();
+Status EngineImpl::LoadAndReplay() {
+  for (;;) {
+    const storage::manifest::VersionPtr version = manifest_->current();
+    StartFrom(version);
+    const Status replayed = ReplayLog();
+    if (replayed.ok()) break;
+    // Without the lock the owner may flush and prune beside us: then the log that we found damaged
+    // is not the one that the newest version asks for.
+    if (!options_.read_only) return replayed;
+    ARROW_ASSIGN_OR_RAISE(const storage::manifest::VersionPtr newest, manifest_->Refresh());
+    if (newest->wal_floor == version->wal_floor) return replayed;
+    LAMINA_REACHED("engine.open.log_pruned");
+  }
+  base::MutexLock commit_lock(&commit_mu_);
+  visible_.store(newest_.value, std::memory_order_release);
+  appended_.store(newest_.value, std::memory_order_release);
+  // Replay synced the log's end when it sealed it.
+  durable_.store(newest_.value, std::memory_order_release);
+  active_since_nanos_ = clock_->MonotonicNanos();
+  base::MutexLock lock(&state_mu_);
+  conflict_floor_ = newest_;  // no transaction began before
+  return Status::OK();
+}
 
-  storage::sst::CacheOptions caches;
-  caches.page_cache_bytes = static_cast<size_t>(options_.page_cache_bytes);
-  caches.footer_cache_bytes = static_cast<size_t>(options_.footer_cache_bytes);
-  caches.deletion_cache_bytes = static_cast<size_t>(options_.deletion_cache_bytes);
-  files_ = storage::sst::FileCache::Make(options_.store, caches);
-  reader_ = std::make_unique<Reader>(files_.get());
+void EngineImpl::StartFrom(const storage::manifest::VersionPtr& version) {
   // Names are minted in publish order, over restarts and whatever the clock says.
   for (const auto& [table, files] : version->files) {
     for (const storage::DataFilePtr& file : files) {
@@ -217,25 +238,36 @@ Status EngineImpl::Recover() {
     first->version = version;
     first->active = active_;
     state_ = std::move(first);
+    sealed_info_.clear();
+    sealed_count_.store(0, std::memory_order_release);
     base::MutexLock row_ids_lock(&row_ids_mu_);
+    next_row_id_.clear();
     for (const auto& [table, next] : version->next_row_id)
       next_row_id_[table] = std::max<int64_t>(next, 1);
   }
-  ARROW_RETURN_NOT_OK(ReplayLog());
-  {
-    base::MutexLock commit_lock(&commit_mu_);
-    visible_.store(newest_.value, std::memory_order_release);
-    appended_.store(newest_.value, std::memory_order_release);
-    durable_.store(newest_.value,
-                   std::memory_order_release);  // replay synced the log's end when it sealed it
-    active_since_nanos_ = clock_->MonotonicNanos();
-    base::MutexLock lock(&state_mu_);
-    conflict_floor_ = newest_;  // no transaction began before
-  }
+  recovery_.replayed_commits = 0;
+  recovery_.skipped_commits = 0;
+}
+
+Status EngineImpl::Recover() {
+  const int64_t begin = clock_->MonotonicNanos();
+  ARROW_RETURN_NOT_OK(OpenManifest());
+  storage::sst::CacheOptions caches;
+  caches.page_cache_bytes = static_cast<size_t>(options_.page_cache_bytes);
+  caches.footer_cache_bytes = static_cast<size_t>(options_.footer_cache_bytes);
+  caches.deletion_cache_bytes = static_cast<size_t>(options_.deletion_cache_bytes);
+  files_ = storage::sst::FileCache::Make(options_.store, caches);
+  reader_ = std::make_unique<Reader>(files_.get());
+  ARROW_RETURN_NOT_OK(LoadAndReplay());
   if (!options_.read_only) {
     LAMINA_FAULT_POINT("engine.open.before_claim");
-    ARROW_ASSIGN_OR_RAISE(version, manifest_->ClaimOwnership());
+    const uint64_t recovered = manifest_->current()->number;
+    ARROW_ASSIGN_OR_RAISE(const storage::manifest::VersionPtr version, manifest_->ClaimOwnership());
     epoch_ = version->owner_epoch;
+    if (version->number != recovered + 1) {
+      LAMINA_REACHED("engine.open.published_meanwhile");
+      ARROW_RETURN_NOT_OK(LoadAndReplay());
+    }
     LAMINA_FAULT_POINT("engine.open.after_claim");
     if (options_.wal) {
       storage::wal::WriterOptions log;
@@ -253,6 +285,7 @@ Status EngineImpl::Recover() {
       next->version = version;
       state_ = std::move(next);
     }
+    CountLevel0(*version);  // commits are held back from the first one on
     if (recovery_.wal_segments > 0 && recovery_.replayed_commits == 0) {
       // Everything in the old log is in the files: it need not be read again.
       VersionEdit edit;
@@ -284,15 +317,21 @@ Status EngineImpl::Recover() {
 Status EngineImpl::Close(bool flush) {
   base::MutexLock close_lock(&close_mu_);
   if (closed_) return close_status_;
-  closing_.store(true, std::memory_order_release);
+  // seq_cst here, at the count of commits and in CheckWritable: of a commit that counts itself and
+  // then looks at closing_, and us who set closing_ and then look at the count, one sees the other.
+  closing_.store(true, std::memory_order_seq_cst);
   NotifyBackground();
   gate_->Close();
   {
     // Commits that were under way when closing_ was set end by themselves.
     base::MutexLock lock(&background_mu_);
-    while (commits_in_flight_.load(std::memory_order_acquire) > 0)
+    while (commits_in_flight_.load(std::memory_order_seq_cst) > 0)
       progress_.WaitForMicros(&background_mu_, 1000);
   }
+  // Flushes, compactions and collections that other threads began before closing_ was set: a
+  // compaction ends at its next batch, the others are waited for. None may publish or delete once
+  // the branch is given away, as the next owner has then read the manifest and the log.
+  base::MutexLock compaction_lock(&compaction_mu_);
   Status status;
   if (!options_.read_only) {
     if (stopped_.load(std::memory_order_acquire)) {
@@ -300,12 +339,16 @@ Status EngineImpl::Close(bool flush) {
     } else if (flush) {
       {
         base::MutexLock lock(&commit_mu_);
-        status = Seal();
+        status = Seal(SealReason::kAsked);
       }
       if (status.ok()) {
         base::MutexLock lock(&publish_mu_);
         status = FlushSealed();
       }
+    }
+    {
+      base::MutexLock lock(&publish_mu_);
+      ended_ = true;
     }
     if (wal_ != nullptr) {
       const Status closed = wal_->Close();

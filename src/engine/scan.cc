@@ -44,14 +44,15 @@ catalog::ColumnRange TimeRange(int64_t min, int64_t max) {
 
 // What the manifest knows of a column's values in a file, as a scan sees them.
 std::optional<catalog::ColumnRange> RangeOf(const DataFile& file, const catalog::TableSchema& table,
-                                            bool touched, const std::string& name) {
+                                            bool touched, SystemTime newest,
+                                            const std::string& name) {
   if (IsBoundColumn(name)) {
     if (touched) return std::nullopt;  // Unresolved facts change these.
     if (name == catalog::kValidFromColumn)
       return TimeRange(file.min_valid_from.micros, file.max_valid_from.micros);
     if (name == catalog::kValidToColumn)
       return TimeRange(file.min_valid_to.micros, file.max_valid_to.micros);
-    if (file.deletions.has_value()) return std::nullopt;
+    if (file.deletions.has_value() || newest != SystemTime::Max()) return std::nullopt;
     return TimeRange(file.min_system_to.micros, file.max_system_to.micros);
   }
   if (name == catalog::kSystemFromColumn)
@@ -78,8 +79,10 @@ std::optional<catalog::ColumnRange> RangeOf(const DataFile& file, const catalog:
 }
 
 bool MayMatch(const DataFile& file, const ScanContext& context, bool touched) {
-  return context.spec.predicate->CanMatch(
-      [&](const std::string& name) { return RangeOf(file, *context.spec.table, touched, name); });
+  const ScanSpec& spec = context.spec;
+  return spec.predicate->CanMatch([&](const std::string& name) {
+    return RangeOf(file, *spec.table, touched, spec.newest, name);
+  });
 }
 
 std::vector<DataFilePtr> ChooseFiles(ScanContext* context, const Overlay& overlay) {

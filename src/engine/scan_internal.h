@@ -81,8 +81,8 @@ struct ScanContext {
 
   bool merge_by_times = false;  ///< Sources that overlap in key may hold several versions of a key.
   bool moment = false;          ///< The window is one point.
-  bool bounds_matter = false;   ///< A column that facts change is shown or filtered on, or several
-                                ///< versions of a key may be.
+  /// A column that facts change is shown or filtered on, or several versions of a key may be.
+  bool bounds_matter = false;
   std::optional<std::string_view> single_key;
   uint64_t single_key_hash = 0;
   std::optional<int64_t> rows_left;  ///< Of the limit.

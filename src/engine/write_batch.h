@@ -22,13 +22,13 @@ namespace lamina::engine {
 /// Rows of one table written by one statement. Arrays are parallel.
 struct TableWrite {
   catalog::TableSchemaPtr schema;
-  std::shared_ptr<arrow::RecordBatch>
-      rows;  ///< Storage schema. Null when every row is a delete or erase.
+  /// Storage schema. Null when every row is a delete or erase.
+  std::shared_ptr<arrow::RecordBatch> rows;
   std::shared_ptr<arrow::BinaryArray> keys;  ///< Encoded keys, no nulls.
   temporal::FactKind kind = temporal::FactKind::kPut;
-  std::shared_ptr<arrow::BooleanArray>
-      deletes;          ///< Null, or true where the row is a delete (then kind is kPut).
-  ValidInterval valid;  ///< For every row, when the arrays are null.
+  /// Null, or true where the row is a delete (then kind is kPut).
+  std::shared_ptr<arrow::BooleanArray> deletes;
+  ValidInterval valid;                            ///< For every row, when the arrays are null.
   std::shared_ptr<arrow::Int64Array> valid_from;  ///< Both or none; per row; from < to.
   std::shared_ptr<arrow::Int64Array> valid_to;
 
@@ -100,11 +100,11 @@ class WriteBatch {
 
  private:
   std::string payload_;
-  std::vector<std::pair<size_t, TableWrite>>
-      tables_;  ///< (offset of its section in payload_, decoded form)
+  /// (offset of its section in payload_, decoded form)
+  std::vector<std::pair<size_t, TableWrite>> tables_;
   uint64_t facts_ = 0;
-  size_t open_section_ =
-      kNoSection;            // offset of the inline section that ends the payload, if one does
+  // offset of the inline section that ends the payload, if one does
+  size_t open_section_ = kNoSection;
   uint64_t open_table_ = 0;  // its table
   static constexpr size_t kNoSection = ~size_t{0};
 };

@@ -52,12 +52,12 @@ struct DataFile {
   std::string max_key;         ///< Encoded, whole, inclusive.
   SystemTime min_system_from, max_system_from;
   CommitId min_commit, max_commit;
-  SystemTime min_system_to = SystemTime::Max(),
-             max_system_to = SystemTime::Max();  ///< History files only.
+  /// History files only.
+  SystemTime min_system_to = SystemTime::Max(), max_system_to = SystemTime::Max();
   ValidTime min_valid_from = ValidTime::Min(), max_valid_from = ValidTime::Min();
   ValidTime min_valid_to = ValidTime::Max(), max_valid_to = ValidTime::Max();
-  bool has_valid_columns =
-      false;  ///< False: every row is valid for all time and the columns are left out.
+  /// False: every row is valid for all time and the columns are left out.
+  bool has_valid_columns = false;
   std::vector<ColumnStats> columns;
   std::optional<DeletionVectorRef> deletions;
 

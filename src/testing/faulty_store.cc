@@ -20,20 +20,10 @@ class FaultyStore::Plan {
   };
 
   Verdict Judge(RequestKind kind, std::string_view path) {
-    base::MutexLock lock(&mu_);
-    const StoreFault* decided = nullptr;
-    for (Counted& counted : faults_) {
-      const StoreFault& fault = counted.fault;
-      if (fault.kind.has_value() && *fault.kind != kind) continue;
-      if (!path.starts_with(fault.path_prefix)) continue;
-      const uint64_t index = counted.matched++;
-      if (index >= fault.skip && index - fault.skip < fault.times && decided == nullptr)
-        decided = &fault;
-    }
-    if (decided == nullptr) return {};
-    ++hit_;
-    return decided->after_effect ? Verdict{Status::OK(), decided->status}
-                                 : Verdict{decided->status, Status::OK()};
+    std::function<void()> meanwhile;
+    const Verdict verdict = Decide(kind, path, &meanwhile);
+    if (meanwhile) meanwhile();
+    return verdict;
   }
 
   /// How many of `bytes` still fit on the disk; the rest is refused.
@@ -69,6 +59,24 @@ class FaultyStore::Plan {
     StoreFault fault;
     uint64_t matched;
   };
+
+  Verdict Decide(RequestKind kind, std::string_view path, std::function<void()>* meanwhile) {
+    base::MutexLock lock(&mu_);
+    const StoreFault* decided = nullptr;
+    for (Counted& counted : faults_) {
+      const StoreFault& fault = counted.fault;
+      if (fault.kind.has_value() && *fault.kind != kind) continue;
+      if (!path.starts_with(fault.path_prefix)) continue;
+      const uint64_t index = counted.matched++;
+      if (index >= fault.skip && index - fault.skip < fault.times && decided == nullptr)
+        decided = &fault;
+    }
+    if (decided == nullptr) return {};
+    ++hit_;
+    *meanwhile = decided->meanwhile;
+    return decided->after_effect ? Verdict{Status::OK(), decided->status}
+                                 : Verdict{decided->status, Status::OK()};
+  }
 
   mutable base::Mutex mu_;
   std::list<Counted> faults_ LAMINA_GUARDED_BY(mu_);

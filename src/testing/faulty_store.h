@@ -1,12 +1,15 @@
-// An ObjectStore whose calls fail when a test says so.
+// An ObjectStore whose calls fail when a test says so, or that lets something happen just before
+// one.
 //
 // Fault model. Injected: an error before a call has any effect; an error after it had its whole
-// effect (a lost answer); a full disk (a write takes what still fits, then fails; Put, Create's
-// Write and Append are counted, deletes free nothing). Not injected: damaged bytes, lost syncs,
-// reordering (storage::MemoryStore::CrashClone models lost unsynced bytes).
+// effect (a lost answer); something else that happens just before a call; a full disk (a write
+// takes what still fits, then fails; Put, Create's Write and Append are counted, deletes free
+// nothing). Not injected: damaged bytes, lost syncs, reordering (storage::MemoryStore::CrashClone
+// models lost unsynced bytes).
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -28,6 +31,9 @@ struct StoreFault {
   uint64_t times = 1;         ///< Then so many fail; ~0 for ever.
   bool after_effect = false;  ///< The call is carried out, then reported as failed.
   Status status = MakeError(ErrorCode::kUnavailable, "injected fault");
+  /// Runs before the call, with no lock of this store held: what another thread does at this very
+  /// moment. With an OK status the call then goes on as if nothing were.
+  std::function<void()> meanwhile = {};
 };
 
 /// Wraps any store. Thread-safe.

@@ -26,6 +26,19 @@ TEST_F(FaultyStoreTest, FailsTheNthMatchingCallOnly) {
   EXPECT_EQ(1u, store_.faults_hit());
 }
 
+TEST_F(FaultyStoreTest, HookRunsBeforeTheCallWhichIsLetBe) {
+  bool there = true;
+  StoreFault fault;
+  fault.kind = RequestKind::kPut;
+  fault.status = Status::OK();
+  fault.meanwhile = [&] { there = store_.Head("a").ok(); };  // may call the store
+  store_.Add(fault);
+  EXPECT_TRUE(store_.Put("a", "1", PutCondition::None()).ok());
+  EXPECT_FALSE(there);
+  EXPECT_TRUE(store_.Head("a").ok());
+  EXPECT_EQ(store_.faults_hit(), 0u);
+}
+
 TEST_F(FaultyStoreTest, AfterEffectLosesTheAnswerOnly) {
   store_.Add({.kind = RequestKind::kPut, .path_prefix = "", .after_effect = true});
   EXPECT_FALSE(store_.Put("refs/a", "x", PutCondition::None()).ok());

@@ -40,9 +40,9 @@ void Apply(std::map<std::string, uint64_t>* entries, const std::string& remove,
 
 const char* SimCallName(SimCall kind) {
   static constexpr std::array<const char*, kSimCallKinds> kNames = {
-      "open",  "create", "close",     "mkdir",     "stat",    "futimens",
-      "write", "pread",  "ftruncate", "fallocate", "fsync",   "fsync-directory",
-      "flock", "rename", "link",      "unlink",    "readdir", "mmap"};
+      "open",      "create",    "close", "mkdir",           "stat",  "futimens", "write", "pread",
+      "ftruncate", "fallocate", "fsync", "fsync-directory", "flock", "rename",   "link",  "unlink",
+      "rmdir",     "readdir",   "mmap"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -58,6 +58,7 @@ bool SimCallChanges(SimCall kind) {
     case SimCall::kRename:
     case SimCall::kLink:
     case SimCall::kUnlink:
+    case SimCall::kRemoveDirectory:
       return true;
     default:
       return false;
@@ -523,6 +524,25 @@ int SimFileSystem::Unlink(Handle directory, const std::string& path) {
         if (const int error = Find(directory, path, &place); error != 0) return error;
         if (place.inode == nullptr) return -ENOENT;
         if (place.inode->directory) return -EISDIR;
+        Change(place.parent.get(), place.name, "", 0);
+        return 0;
+      }));
+}
+
+int SimFileSystem::RemoveDirectory(Handle directory, const std::string& path) {
+  std::string full;
+  {
+    base::MutexLock lock(&mu_);
+    full = FullPath(directory, path);
+  }
+  return static_cast<int>(Call(
+      SimCall::kRemoveDirectory, full, 0, LAMINA_SIM_EFFECT {
+        LAMINA_SIM_FAIL_BEFORE();
+        Place place;
+        if (const int error = Find(directory, path, &place); error != 0) return error;
+        if (place.inode == nullptr) return -ENOENT;
+        if (!place.inode->directory) return -ENOTDIR;
+        if (!place.inode->entries.empty()) return -ENOTEMPTY;
         Change(place.parent.get(), place.name, "", 0);
         return 0;
       }));

@@ -50,10 +50,11 @@ enum class SimCall : uint8_t {
   kRename,
   kLink,
   kUnlink,
+  kRemoveDirectory,
   kList,
   kMap,
 };
-inline constexpr size_t kSimCallKinds = 18;
+inline constexpr size_t kSimCallKinds = 19;
 const char* SimCallName(SimCall kind);
 /// Whether a call of this kind can change what is on disk or pending.
 bool SimCallChanges(SimCall kind);
@@ -135,6 +136,7 @@ class SimFileSystem final : public storage::FileSystem {
              bool replace) override;
   int Link(Handle directory, const std::string& from, const std::string& to) override;
   int Unlink(Handle directory, const std::string& path) override;
+  int RemoveDirectory(Handle directory, const std::string& path) override;
   int List(Handle directory, std::vector<Entry>* out) override;
   int Map(Handle file, int64_t size, std::shared_ptr<arrow::Buffer>* out) override;
   void WillNeed(const uint8_t*, int64_t) override {}

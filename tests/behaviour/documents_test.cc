@@ -323,6 +323,36 @@ TEST_F(DocumentTest, OnlyCommitsWithWritesAdvanceTheCommitNumber) {
   EXPECT_EQ(db_->newest_commit().value, 1u) << "care and reopening are no commits";
 }
 
+TEST_F(DocumentTest, ACommitNumberMayBeTakenWithoutAWrite) {
+  const CommitResult before = PutDoc("k", "1");
+  const CommitResult mark = Must(db_->AdvanceCommit());
+  EXPECT_EQ(mark.commit.value, before.commit.value + 1);
+  EXPECT_GT(mark.system_time, before.system_time);
+  EXPECT_EQ(db_->newest_commit(), mark.commit);
+  const CommitResult after = PutDoc("k", "2");
+  EXPECT_EQ(after.commit.value, mark.commit.value + 1);
+  Everywhere([&] {
+    EXPECT_EQ(Get("k", SystemPeriod::AsOf(mark.commit)), "1");
+    EXPECT_EQ(Must(db_->TimeOf(mark.commit)), mark.system_time);
+    EXPECT_EQ(Must(db_->CommitAt(mark.system_time)), mark.commit);
+    EXPECT_EQ(Get("k"), "2");
+  });
+  // Also where nothing else is in memory, log or file.
+  const CommitResult alone = Must(db_->AdvanceCommit());
+  Reopen();
+  EXPECT_EQ(db_->newest_commit(), alone.commit);
+  Must(db_->Flush());
+  Reopen();
+  EXPECT_EQ(db_->newest_commit(), alone.commit);
+  EXPECT_EQ(Must(db_->TimeOf(alone.commit)), alone.system_time);
+  DatabaseOptions options = SmallOptions();
+  options.read_only = true;
+  db_.reset();
+  const auto reader = Must(Database::Open(store_, options));
+  ExpectError(reader->AdvanceCommit(), ErrorCode::kInvalidArgument, {"read-only"});
+  EXPECT_EQ(reader->newest_commit(), alone.commit);
+}
+
 TEST_F(DocumentTest, CommitNumbersAndOldAnswersSurviveManyReopens) {
   std::vector<CommitId> commits;
   for (int cycle = 0; cycle < 6; ++cycle) {

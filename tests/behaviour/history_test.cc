@@ -118,6 +118,18 @@ TEST_F(SystemRangeTest, ASnapshotOfThePastDoesNotKnowLaterEnds) {
     options.system = SystemPeriod::All();
     options.valid = ValidPeriod::All();
     EXPECT_EQ(ScanText(*db_, at_a, "t", options), (Lines{"1|1"}));
+    // The row ended with b, which the snapshot does not see: there it is open, for filters too.
+    options.columns = kBounds;
+    const Lines open = {fmt::format("1|1|-|+|{}|+", Since(a_))};
+    EXPECT_EQ(ScanText(*db_, at_a, "t", options), open);
+    EXPECT_EQ(Text(Must(db_->Get(at_a, "t", IdKey(1), options.system, options.valid, kBounds))),
+              open);
+    options.filter = Gt("_system_to", Lit(b_.system_time.micros));
+    EXPECT_EQ(ScanText(*db_, at_a, "t", options), open);
+    options.filter = Le("_system_to", Lit(b_.system_time.micros));
+    EXPECT_EQ(ScanText(*db_, at_a, "t", options), Lines());
+    options.filter = nullptr;
+    options.columns = {};
     options.system = SystemPeriod::AsOf(b_.commit);
     ExpectError(db_->Scan(at_a, "t", options), ErrorCode::kInvalidArgument,
                 {"not part of this snapshot"});
@@ -211,8 +223,56 @@ TEST_F(HistoryTest, TheCommitThatSaidSoIsNamed) {
   });
 }
 
-// ---- Giving history up
-// ---------------------------------------------------------------------------------------------
+TEST_F(HistoryTest, TheFiveTimeColumnsAreFilteredLikeOthers) {
+  Put({{1, 1}, {2, 2}}, {{0}, {100}});
+  Must(db_->Flush());
+  Put({{1, 3}}, {{40}, {60}});
+  Put({{3, 4}});
+  Must(db_->Flush());
+  Delete({2}, {{90}, {200}});
+  Put({{1, 5}}, {{50}, ValidTime::Max()});
+  Everywhere([&] {
+    ScanOptions options;
+    options.system = SystemPeriod::All();
+    options.valid = ValidPeriod::All();
+    options.columns = std::vector<std::string>{
+        "id", "value", "_valid_from", "_valid_to", "_system_from", "_system_to", "_commit"};
+    const auto all = Must(Must(Must(db_->Scan("t", options))->ToTable())->CombineChunksToBatch());
+    ASSERT_GE(all->num_rows(), 6);
+    const Lines lines = Text(all);
+    for (int c = 2; c < all->num_columns(); ++c) {
+      const std::string& column = all->schema()->field(c)->name();
+      const auto number = [&](int64_t row) {
+        return all->column_data(c)->GetValues<int64_t>(1)[row];  // timestamps share the layout
+      };
+      for (int64_t i = 0; i < all->num_rows(); ++i) {
+        const auto value = Must(all->column(c)->GetScalar(i));
+        const int64_t v = number(i);
+        const auto expect = [&](const ExprPtr& filter, auto holds) {
+          Lines expected;
+          for (int64_t row = 0; row < all->num_rows(); ++row) {
+            if (holds(number(row))) expected.push_back(lines[static_cast<size_t>(row)]);
+          }
+          options.filter = filter;
+          EXPECT_EQ(ScanText(*db_, "t", options), expected) << filter->ToString();
+        };
+        expect(Eq(column, value), [&](int64_t x) { return x == v; });
+        expect(Ne(column, value), [&](int64_t x) { return x != v; });
+        expect(Lt(column, value), [&](int64_t x) { return x < v; });
+        expect(Ge(column, value), [&](int64_t x) { return x >= v; });
+        expect(Not(Le(column, value)), [&](int64_t x) { return x > v; });
+        expect(And({Le(column, value), Eq("id", Lit(1))}),
+               [&, row = int64_t{0}](int64_t x) mutable {
+                 return lines[static_cast<size_t>(row++)].starts_with("1|") && x <= v;
+               });
+      }
+      options.filter = IsNull(column);
+      EXPECT_EQ(ScanText(*db_, "t", options), Lines()) << column;
+    }
+  });
+}
+
+// ---- Giving history up ----
 
 class TrimTest : public HistoryTest {
  protected:
@@ -308,8 +368,7 @@ TEST_F(TrimTest, ACheckpointBlocksTrimmingAboveIt) {
               ErrorCode::kHistoryTrimmed);
 }
 
-// ---- Erasing
-// -------------------------------------------------------------------------------------------------------
+// ---- Erasing ----
 
 /// On disk, where bytes can be looked for.
 class EraseTest : public ::testing::Test {
@@ -452,8 +511,7 @@ TEST_F(EraseTest, ErasingWhatIsNotThereIsFine) {
   EXPECT_EQ(Must(db_->Check()), std::vector<std::string>());
 }
 
-// ---- Garbage
-// -------------------------------------------------------------------------------------------------------
+// ---- Garbage ----
 
 class GarbageTest : public HistoryTest {
  protected:

@@ -59,8 +59,7 @@ class MaintenanceTest : public StoreTest {
   }
 };
 
-// ---- Sealing
-// -------------------------------------------------------------------------------------------------------
+// ---- Sealing ----
 
 TEST_F(MaintenanceTest, EachThresholdAloneSealsAndTheFlushFollows) {
   struct Case {
@@ -136,8 +135,7 @@ TEST_F(MaintenanceTest, SealedMemtablesBeyondTheLimitHoldCommitsBackUntilFlushed
   EXPECT_EQ(db_->metrics().memtable.sealed, 0u);
 }
 
-// ---- Flush
-// ---------------------------------------------------------------------------------------------------------
+// ---- Flush ----
 
 class FaultyMaintenanceTest : public MaintenanceTest {
  protected:
@@ -246,8 +244,7 @@ TEST_F(FaultyMaintenanceTest, TheBackgroundFlushTriesAgainByItself) {
   EXPECT_EQ(Must(db_->GetTable("t")).rows_at_rest, 10u);
 }
 
-// ---- Compaction
-// ----------------------------------------------------------------------------------------------------
+// ---- Compaction ----
 
 TEST_F(MaintenanceTest, TheMultisetOfRowVersionsInEqualsThatOut) {
   base::Random random(21);
@@ -335,6 +332,68 @@ TEST_F(MaintenanceTest, EndedRowsMoveToHistoryFiles) {
   ExpectSound();
 }
 
+TEST_F(MaintenanceTest, ADeletionVectorIsWrittenOnlyWhenARowAtRestEnded) {
+  const auto vectors = [&] {
+    const auto objects = DataObjects();
+    return std::count_if(objects.begin(), objects.end(),
+                         [](const std::string& path) { return path.ends_with(".dv"); });
+  };
+  Fill(0, 10);
+  Put({{3, 7}});  // ends a row of the same memtable only
+  Must(db_->Flush());
+  EXPECT_EQ(vectors(), 0);
+  Fill(10, 20);
+  Must(db_->Flush());
+  EXPECT_EQ(vectors(), 0) << "new keys end nothing";
+  Delete({4});
+  Put({{15, 1}});
+  Must(db_->Flush());
+  EXPECT_EQ(vectors(), 1) << "one for all files of a flush";
+  const Lines before = ScanText(*db_, "t");
+  Must(db_->Compact());
+  Must(db_->CollectGarbage(false, 0));
+  EXPECT_EQ(vectors(), 0) << "folded into the rows, and collected with its files";
+  EXPECT_EQ(ScanText(*db_, "t"), before);
+  ExpectSound();
+}
+
+TEST_F(MaintenanceTest, EveryCodecIsReadAndTheSizesDiffer) {
+  std::map<Codec, uint64_t> bytes;
+  for (const Codec codec : {Codec::kNone, Codec::kLz4, Codec::kZstd}) {
+    options_.upper_codec = options_.last_codec = codec;
+    options_.rows_per_page = 1024;
+    options_.rows_per_row_group = 8192;
+    OpenNew();
+    Must(db_->CreateTable("text",
+                          arrow::schema({arrow::field("id", arrow::int64(), false),
+                                         arrow::field("text", arrow::utf8())}),
+                          {.names = {"id"}}));
+    std::vector<int64_t> ids;
+    std::vector<std::string> texts;
+    for (int64_t i = 0; i < 4000; ++i) {
+      ids.push_back(i);
+      texts.push_back(fmt::format("a sentence that is much like number {}", i % 97));
+    }
+    Must(db_->Put("text", Batch(arrow::schema({arrow::field("id", arrow::int64(), false),
+                                               arrow::field("text", arrow::utf8())}),
+                                {Int64s(ids), Strings(texts)})));
+    Must(db_->Flush());
+    Must(db_->Compact());
+    bytes[codec] = Must(db_->GetTable("text")).bytes_at_rest;
+    Reopen();
+    const Lines rows = ScanText(*db_, "text");
+    ASSERT_EQ(rows.size(), 4000u);
+    EXPECT_EQ(rows[123], "123|a sentence that is much like number 26");
+    ExpectSound();
+    // Files of the codecs before are read by a database that writes another one.
+    options_.upper_codec = options_.last_codec = Codec::kNone;
+    Reopen();
+    EXPECT_EQ(ScanText(*db_, "text"), rows);
+  }
+  EXPECT_LT(bytes[Codec::kLz4] * 2, bytes[Codec::kNone]);
+  EXPECT_LT(bytes[Codec::kZstd], bytes[Codec::kLz4]);
+}
+
 TEST_F(MaintenanceTest, ManySmallFilesBecomeFew) {
   for (int64_t i = 0; i < 12; ++i) {
     Fill(i * 4, i * 4 + 4);
@@ -402,35 +461,44 @@ TEST_F(MaintenanceTest, TooManyLevel0FilesSlowCommitsAndThenHoldThemBack) {
   ExpectSound();
 }
 
-TEST_F(FaultyMaintenanceTest, SlowdownAndStopShowInTheMetrics) {
+TEST_F(FaultyMaintenanceTest, LevelZeroFirstSlowsThenStopsCommitsAndTellsWhy) {
   options_.auto_compact = true;
   options_.level0_files = 1;
   options_.level0_slowdown_files = 2;
   options_.level0_stop_files = 4;
   options_.slowdown_micros = 200;
   Reopen();
-  // Compaction writes level 1 files; let none of its writes through until level 0 is full. Flushes
-  // write beside it, so the fault is switched on between them.
-  const auto flush = [&](int64_t i) {
-    faulty_->Clear();
-    Put({{i, i}});
-    const Status flushed = db_->Flush();
-    FailAll(RequestKind::kCreate, "data/", ErrorCode::kPermissionDenied);
-    return flushed;
+  // Compaction reads its inputs; a flush of keys above all others reads nothing.
+  FailAll(RequestKind::kOpenReader, "data/");
+  FailAll(RequestKind::kRange, "data/");
+  const auto waits = [&] {
+    const CommitMetrics commit = db_->metrics().commit;
+    EXPECT_EQ(commit.waits_slowdown + commit.waits_level0 + commit.waits_sealed,
+              commit.backpressure_waits);
+    return std::pair(commit.waits_slowdown, commit.waits_level0);
   };
-  uint64_t waits = 0;
-  for (int64_t i = 0; i < 12 && waits == 0; ++i) {
-    (void)flush(i);  // may be held back and refused by then
-    (void)db_->PutDocument("d", "x");
-    waits = db_->metrics().commit.backpressure_waits;
+  using Waits = std::pair<uint64_t, uint64_t>;
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(waits(), Waits(i < 2 ? 0 : i - 2, 0)) << i;
+    Must(db_->PutDocument(fmt::format("d{}", i), "x"));
+    EXPECT_EQ(waits(), Waits(i < 2 ? 0 : i - 1, 0)) << i << " files slow a commit from two on";
+    Must(db_->Flush());
   }
+  EXPECT_EQ(db_->metrics().compaction.level0_files, 4u);
+  const auto newest = db_->newest_commit();
+  ExpectError(db_->PutDocument("d9", "x"), ErrorCode::kPermissionDenied,
+              {"level 0 is full", "injected fault", "tried again by itself"});
+  EXPECT_EQ(waits().second, 1u);
+  EXPECT_EQ(db_->newest_commit(), newest) << "a refused commit changes nothing";
+  EXPECT_EQ(db_->metrics().commit.queue_depth, 0u);
   faulty_->Clear();
+  EXPECT_TRUE(WaitUntil([&] { return db_->PutDocument("d9", "after").ok(); }));
   Must(db_->WaitForBackground());
-  if (waits > 0) {
-    EXPECT_GT(db_->metrics().commit.backpressure_nanos, 0u);
-  }
-  Must(db_->PutDocument("d", "after"));
-  EXPECT_EQ(Must(db_->GetDocument("d")), "after");
+  EXPECT_LT(db_->metrics().compaction.level0_files, 2u);
+  EXPECT_GT(db_->metrics().compaction.wait_nanos, 0u);
+  EXPECT_EQ(Must(db_->GetDocument("d9")), "after");
+  EXPECT_EQ(CountRows(*Must(db_->ScanPrefix("d"))), 5);
+  ExpectSound();
 }
 
 TEST_F(MaintenanceTest, CompactionBesideConcurrentUpdatesEqualsAModel) {
@@ -526,10 +594,150 @@ TEST_F(MaintenanceTest, MetricsNameEveryFigure) {
     EXPECT_TRUE(names.insert(name).second) << name;
     EXPECT_GE(value, 0) << name;
   }
-  for (const char* name : {"wal.frames", "commit.commits", "flush.flushes",
-                           "compaction.compactions", "manifest.version", "read.gets"}) {
+  // What a benchmark of the engine asks of each module.
+  for (const char* name : {"wal.frames",
+                           "wal.bytes",
+                           "wal.appends",
+                           "wal.syncs",
+                           "wal.sync_nanos",
+                           "wal.segments",
+                           "wal.floor_epoch",
+                           "wal.floor_segment",
+                           "commit.commits",
+                           "commit.groups",
+                           "commit.queue_depth",
+                           "commit.check_nanos",
+                           "commit.wait_nanos",
+                           "commit.wal_nanos",
+                           "commit.memtable_nanos",
+                           "commit.sync_nanos",
+                           "commit.conflicts",
+                           "commit.backpressure_waits",
+                           "commit.backpressure_nanos",
+                           "commit.waits_sealed",
+                           "commit.waits_level0",
+                           "commit.waits_slowdown",
+                           "commit.durable_lag_commits",
+                           "commit.latency.p50",
+                           "commit.latency.p95",
+                           "commit.latency.p99",
+                           "commit.latency.p999",
+                           "commit.enqueue_to_durable.p99",
+                           "memtable.bytes",
+                           "memtable.facts",
+                           "memtable.sealed",
+                           "flush.seals_bytes",
+                           "flush.seals_rows",
+                           "flush.seals_batches",
+                           "flush.seals_age",
+                           "flush.seals_asked",
+                           "flush.seal_to_flush_nanos",
+                           "flush.nanos",
+                           "flush.files_out",
+                           "flush.bytes_out",
+                           "flush.facts_in",
+                           "flush.rows_out",
+                           "flush.rows_ended",
+                           "flush.rows_rewritten",
+                           "flush.failures",
+                           "compaction.wait_nanos",
+                           "compaction.nanos",
+                           "compaction.bytes_in",
+                           "compaction.bytes_out",
+                           "compaction.rows_in",
+                           "compaction.rows_out",
+                           "compaction.files_in",
+                           "compaction.files_out",
+                           "compaction.conflicts",
+                           "compaction.failures",
+                           "compaction.level0_files",
+                           "compaction.pending_erases",
+                           "gc.runs",
+                           "gc.nanos",
+                           "gc.obsolete_bytes",
+                           "gc.retired_objects",
+                           "gc.time_to_reclaim_micros",
+                           "gc.deleted_objects",
+                           "gc.deleted_bytes",
+                           "gc.pinned_bytes",
+                           "manifest.head_nanos",
+                           "manifest.decode_nanos",
+                           "manifest.cas_nanos",
+                           "manifest.cas_retries",
+                           "manifest.commit_nanos",
+                           "manifest.ref_bytes",
+                           "manifest.base_bytes",
+                           "manifest.version",
+                           "read.gets",
+                           "read.scans",
+                           "read.rows_returned",
+                           "read.requests",
+                           "read.bytes_read",
+                           "read.pages_read",
+                           "cache.page_hits",
+                           "cache.footer_hits",
+                           "snapshots.live"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }
+}
+
+// The figures of a module move when it works and only then.
+TEST_F(MaintenanceTest, FiguresMoveWithTheirModule) {
+  const auto figures = [&] {
+    std::map<std::string, double> out;
+    for (const auto& [name, value] : db_->metrics().Flatten()) out.emplace(name, value);
+    return out;
+  };
+  std::map<std::string, double> before;
+  const auto moved = [&](const std::string& name) { return figures()[name] > before[name]; };
+  before = figures();
+  Fill(0, 10);
+  for (const char* name :
+       {"wal.frames", "wal.bytes", "wal.appends", "commit.commits", "commit.groups",
+        "commit.check_nanos", "commit.wal_nanos", "commit.memtable_nanos", "commit.wait_nanos",
+        "commit.facts", "commit.latency.count", "memtable.bytes", "memtable.facts"}) {
+    EXPECT_TRUE(moved(name)) << name;
+  }
+  EXPECT_FALSE(moved("flush.flushes"));
+  before = figures();
+  Must(db_->Sync());
+  for (const char* name : {"wal.syncs", "wal.sync_nanos", "commit.sync_nanos"})
+    EXPECT_TRUE(moved(name)) << name;
+  before = figures();
+  Must(db_->Flush());
+  for (const char* name :
+       {"flush.flushes", "flush.facts_in", "flush.rows_out", "flush.bytes_out", "flush.nanos",
+        "flush.files_out", "flush.seals_asked", "flush.seal_to_flush_nanos", "manifest.commits",
+        "manifest.commit_nanos", "manifest.cas_nanos", "manifest.version", "manifest.ref_bytes",
+        "wal.floor_segment", "compaction.level0_files"}) {
+    EXPECT_TRUE(moved(name)) << name;
+  }
+  EXPECT_FALSE(moved("compaction.compactions"));
+  Fill(5, 15, 2);
+  Must(db_->Flush());
+  EXPECT_TRUE(moved("flush.rows_ended"));
+  EXPECT_TRUE(moved("flush.lookups"));
+  before = figures();
+  Must(db_->Compact("t"));
+  for (const char* name : {"compaction.compactions", "compaction.rows_in", "compaction.rows_out",
+                           "compaction.bytes_in", "compaction.bytes_out", "compaction.nanos",
+                           "compaction.files_in", "compaction.files_out", "gc.retired_objects"}) {
+    EXPECT_TRUE(moved(name)) << name;
+  }
+  before = figures();
+  Must(db_->CollectGarbage(false, 0));
+  for (const char* name : {"gc.runs", "gc.deleted_objects", "gc.deleted_bytes", "gc.nanos"})
+    EXPECT_TRUE(moved(name)) << name;
+  before = figures();
+  EXPECT_EQ(ScanText(*db_, "t").size(), 15u);
+  EXPECT_EQ(ValueOf(*db_, "t", 3), "3");
+  for (const char* name : {"read.scans", "read.gets", "read.rows_returned", "read.pages_read"})
+    EXPECT_TRUE(moved(name)) << name;
+  EXPECT_FALSE(moved("manifest.commits"));
+  Reopen();
+  EXPECT_GT(figures()["manifest.loads"], 0);
+  EXPECT_GT(figures()["manifest.head_nanos"], 0);
+  EXPECT_GT(figures()["manifest.decode_nanos"], 0);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Reading: moments that stay, predicates against an oracle, and what a read costs (counters, not
 // clocks).
+#include <chrono>
 #include <functional>
 
 #include <fmt/format.h>
@@ -40,8 +41,7 @@ class ReadTest : public StoreTest {
   }
 };
 
-// ---- Moments
-// -------------------------------------------------------------------------------------------------------
+// ---- Moments ----
 
 TEST_F(ReadTest, ASnapshotStaysWhileWritesGoOn) {
   Fill(0, 10);
@@ -193,8 +193,7 @@ TEST_F(ReadTest, ACheckpointResolvesToTheSameRowsLater) {
   EXPECT_EQ(db_->ListCheckpoints().size(), 1u);
 }
 
-// ---- Predicates
-// ----------------------------------------------------------------------------------------------------
+// ---- Predicates ----
 
 /// id int64, a int64, b float64, s utf8: nullable except the key.
 class PredicateTest : public ReadTest {
@@ -358,8 +357,7 @@ TEST_F(PredicateTest, ALimitCountsRowsThatPassTheFilter) {
   }
 }
 
-// ---- Columns, order, streams
-// ---------------------------------------------------------------------------------------
+// ---- Columns, order, streams ----
 
 TEST_F(ReadTest, ColumnsComeInTheOrderAskedForWithHiddenOnesByName) {
   const CommitResult commit = Put({{1, 10}}, {{100}, {200}});
@@ -485,8 +483,7 @@ TEST_F(ReadTest, DroppingAScanEarlyStopsIt) {
   EXPECT_EQ(db_->metrics().live_snapshots, 0u);
 }
 
-// ---- What it costs
-// -------------------------------------------------------------------------------------------------
+// ---- What it costs ----
 
 /// Reads of files through a store that counts.
 class ReadCostTest : public ReadTest {
@@ -679,9 +676,15 @@ TEST_F(ReadCostTest, AProfileNamesItsPhasesAndRows) {
   Fill(0, 300);
   Must(db_->Flush());
   Fill(290, 310);
+  const auto nanos = [] {
+    return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+  };
+  const int64_t begin = nanos();
   const auto reader = Must(db_->Scan("t"));
+  const int64_t prepared = nanos();
   EXPECT_EQ(reader->profile().rows_returned, 0u);
   EXPECT_EQ(CountRows(*reader), 310);
+  const int64_t end = nanos();
   const ScanProfile& p = reader->profile();
   EXPECT_GT(p.snapshot_nanos, 0);
   EXPECT_GT(p.plan_scan_nanos, 0);
@@ -689,9 +692,76 @@ TEST_F(ReadCostTest, AProfileNamesItsPhasesAndRows) {
   EXPECT_GT(p.merge_init_nanos, 0);
   EXPECT_GT(p.package_init_nanos, 0);
   EXPECT_GT(p.consume_nanos, 0);
+  // The five are parts of the time it took to get the reader, and what they leave out is little;
+  // the first ReadNext may still be setting up.
+  const int64_t setup = p.snapshot_nanos + p.plan_scan_nanos + p.build_scan_streams_nanos +
+                        p.merge_init_nanos + p.package_init_nanos;
+  EXPECT_LE(setup, end - begin);
+  EXPECT_GE(setup * 10, prepared - begin);
+  EXPECT_LE(p.consume_nanos, end - prepared);
   EXPECT_EQ(p.rows_returned, 310u);
   EXPECT_GE(p.rows_scanned, 310u);
   EXPECT_GE(p.memtable_facts, 20u);
+}
+
+TEST_F(ReadCostTest, AStreamedScanKeepsMemoryFlat) {
+  // 40 MB in one file: a scan may hold a few pages of it and no more.
+  options_ = DatabaseOptions();
+  options_.page_cache_bytes = 0;
+  options_.auto_compact = false;
+  Reopen();
+  const auto schema = arrow::schema(
+      {arrow::field("id", arrow::int64(), false), arrow::field("text", arrow::utf8())});
+  Must(db_->CreateTable("large", schema, {.names = {"id"}}));
+  constexpr int64_t kBatches = 40, kEach = 10'000;
+  for (int64_t b = 0; b < kBatches; ++b) {
+    std::vector<int64_t> ids(kEach);
+    for (int64_t i = 0; i < kEach; ++i) ids[static_cast<size_t>(i)] = b * kEach + i;
+    Must(db_->Put("large", Batch(schema, {Int64s(ids), Strings(std::vector<std::string>(
+                                                           kEach, std::string(100, 'x')))})));
+  }
+  Must(db_->Flush());
+  Reopen();
+  const arrow::MemoryPool* pool = arrow::default_memory_pool();
+  const int64_t before = pool->bytes_allocated();
+  const auto reader = Must(db_->Scan("large"));
+  int64_t rows = 0, most = 0;
+  for (;;) {
+    std::shared_ptr<arrow::RecordBatch> batch;
+    Must(reader->ReadNext(&batch));
+    if (batch == nullptr) break;
+    rows += batch->num_rows();
+    most = std::max(most, pool->bytes_allocated() - before);
+  }
+  EXPECT_EQ(rows, kBatches * kEach);
+  EXPECT_LT(most, 12 << 20) << "of 43 MB";
+}
+
+TEST_F(ReadCostTest, AStoreOfYourOwnSeesEveryReadAndWrite) {
+  using storage::RequestKind;
+  using storage::StoreDomain;
+  const auto stored = [&](const std::string& prefix) {
+    uint64_t bytes = 0;
+    for (const auto& object : Must(store_->List(prefix)))
+      bytes += static_cast<uint64_t>(object.size);
+    return bytes;
+  };
+  const auto begin = counting_->counts();
+  const uint64_t log = stored("wal/");
+  Fill(0, 1000);
+  EXPECT_EQ((counting_->counts() - begin).of(RequestKind::kAppend).bytes, stored("wal/") - log);
+  Must(db_->Flush());
+  const auto written = counting_->counts() - begin;
+  EXPECT_EQ(written.at(RequestKind::kWrite, StoreDomain::kData).bytes +
+                written.at(RequestKind::kPut, StoreDomain::kData).bytes,
+            stored("data/"));
+  Reopen();
+  const auto opened = counting_->counts();
+  const ScanProfile profile = ProfileOf({});
+  const auto read = counting_->counts() - opened;
+  EXPECT_EQ(profile.rows_returned, 1000u);
+  EXPECT_GT(profile.io.bytes_read, 0u);
+  EXPECT_EQ(read.bytes_read(), profile.io.bytes_read) << read.ToString();
 }
 
 TEST_F(ReadCostTest, WithoutAPageCacheNothingIsKeptAndAnswersAreTheSame) {

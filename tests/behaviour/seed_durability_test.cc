@@ -5,15 +5,16 @@
 //   on_disk(root), wal_dir(root/wal)         Database::Open(directory)
 //   segment_max_bytes(512)                   wal_segment_bytes = 512
 //   sync_policy(Disabled)                    sync = kOff
-//   flush_interval(1 ms)                     sync_interval_micros = 1000 (without effect while sync
-//   is off) with_minor_compaction(1, 0)              auto_flush: every sealed memtable is flushed
+//   flush_interval(1 ms)                     sync_interval_micros = 1000 (no effect: sync is off)
+//   with_minor_compaction(1, 0)              auto_flush: every sealed memtable is flushed
 //   disable_minor_compaction()               auto_flush = false
 //   BatchesThreshold { batches: 1 }          SetSealThresholds(batches = 1)
 //   NeverSeal                                SetSealThresholds(0, 0, 0, 0)
 //   state_store(Some | None)                 there is no state file to leave out: the log alone
-//   says where it ends, in all five drop(db)                                 the handle goes away
-//   without a flush scan().filter(is_not_null("id"))         the same disable_wal() after the
-//   restart          Close()
+//                                            says where it ends, in all five
+//   drop(db)                                 the handle goes away without a flush
+//   scan().filter(is_not_null("id"))         the same
+//   disable_wal() after the restart          Close()
 #include "test_database.h"
 
 namespace lamina::behaviour {
@@ -158,8 +159,7 @@ TEST_F(SeedDurabilityTest, durability_wal_only_no_state_store) {
   EXPECT_GT(Ingest(*recovered, {{"ns3", 9}}).system_time, last.system_time);
 }
 
-// ---- What the seed implies beside its five tests
-// --------------------------------------------------------------------
+// ---- What the seed implies beside its five tests ----
 
 TEST_F(SeedDurabilityTest, ManyRestartsOverManySegmentsKeepEveryRow) {
   Rows expected;

@@ -6,6 +6,7 @@
 #include <arrow/util/key_value_metadata.h>
 #include <fmt/format.h>
 
+#include "key_types.h"
 #include "test_database.h"
 
 namespace lamina::behaviour {
@@ -24,8 +25,7 @@ class TableTest : public StoreTest {
   }
 };
 
-// ---- Declaring the key
-// ---------------------------------------------------------------------------------------------
+// ---- Declaring the key ----
 
 TEST_F(TableTest, AKeyComesFromFieldMetadataInBothSpellings) {
   int n = 0;
@@ -125,90 +125,7 @@ TEST_F(TableTest, EveryBadKeyDeclarationHasItsOwnError) {
       << "only 'more than one way' stands for two";
 }
 
-// ---- Key types
-// -----------------------------------------------------------------------------------------------------
-
-struct KeyType {
-  std::string name;
-  std::shared_ptr<arrow::Array> ascending;  // not null, strictly ascending in key order
-};
-
-template <typename T>
-std::shared_ptr<arrow::Array> Range(std::vector<typename T::c_type> values,
-                                    std::shared_ptr<arrow::DataType> type) {
-  typename arrow::TypeTraits<T>::BuilderType builder(type, arrow::default_memory_pool());
-  Must(builder.AppendValues(values));
-  return Must(builder.Finish());
-}
-template <typename T>
-KeyType Integers(const std::string& name) {
-  using C = typename T::c_type;
-  std::vector<C> values = {std::numeric_limits<C>::min(), 1, 2, 100, std::numeric_limits<C>::max()};
-  if (std::is_signed_v<C>)
-    values.insert(values.begin() + 1, {static_cast<C>(-1), static_cast<C>(0)});
-  return {name, Range<T>(values, std::make_shared<T>())};
-}
-template <typename T>
-KeyType Floats(const std::string& name) {
-  using C = typename T::c_type;
-  const C inf = std::numeric_limits<C>::infinity();
-  return {name, Range<T>({-inf, std::numeric_limits<C>::lowest(), -1,
-                          -std::numeric_limits<C>::denorm_min(), 0, std::numeric_limits<C>::min(),
-                          1, inf, std::numeric_limits<C>::quiet_NaN()},
-                         std::make_shared<T>())};
-}
-template <typename Builder>
-std::shared_ptr<arrow::Array> Bytes(const std::vector<std::string>& values) {
-  return ArrayOf<Builder>(values);
-}
-
-std::vector<KeyType> KeyTypes() {
-  const auto us = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
-  std::vector<KeyType> types = {
-      Integers<arrow::Int8Type>("int8"),     Integers<arrow::Int16Type>("int16"),
-      Integers<arrow::Int32Type>("int32"),   Integers<arrow::Int64Type>("int64"),
-      Integers<arrow::UInt8Type>("uint8"),   Integers<arrow::UInt16Type>("uint16"),
-      Integers<arrow::UInt32Type>("uint32"), Integers<arrow::UInt64Type>("uint64"),
-      Floats<arrow::FloatType>("float"),     Floats<arrow::DoubleType>("double"),
-  };
-  types.push_back({"bool", Booleans({false, true})});
-  types.push_back({"date32", Range<arrow::Date32Type>({-5, 0, 19000}, arrow::date32())});
-  types.push_back({"time32", Range<arrow::Time32Type>({0, 5, 86'399'999},
-                                                      arrow::time32(arrow::TimeUnit::MILLI))});
-  types.push_back({"time64", Range<arrow::Time64Type>({0, 5, 86'399'000'000},
-                                                      arrow::time64(arrow::TimeUnit::MICRO))});
-  types.push_back({"timestamp", Range<arrow::TimestampType>({-1, 0, 1'700'000'000'000'000}, us)});
-  types.push_back({"duration", Range<arrow::DurationType>(
-                                   {-9, 0, 9}, arrow::duration(arrow::TimeUnit::MICRO))});
-  const std::vector<std::string> bytes = {"",
-                                          std::string("\0", 1),
-                                          std::string("\0\1", 2),
-                                          "a",
-                                          std::string("a\0", 2),
-                                          "ab",
-                                          "b",
-                                          "\xC3\xA9"};
-  types.push_back({"utf8", Bytes<arrow::StringBuilder>(bytes)});
-  types.push_back({"large_utf8", Bytes<arrow::LargeStringBuilder>(bytes)});
-  auto raw = bytes;
-  raw.push_back("\xFF");
-  raw.push_back("\xFF\xFF");
-  types.push_back({"binary", Bytes<arrow::BinaryBuilder>(raw)});
-  types.push_back({"large_binary", Bytes<arrow::LargeBinaryBuilder>(raw)});
-  {
-    arrow::FixedSizeBinaryBuilder builder(arrow::fixed_size_binary(3));
-    for (const std::string& v :
-         {std::string("\0\0\0", 3), std::string("abc"), std::string("\xFFzz")})
-      Must(builder.Append(v));
-    types.push_back({"fixed_size_binary", Must(builder.Finish())});
-  }
-  {
-    arrow::Decimal128Builder builder(arrow::decimal128(10, 2));
-    for (const int64_t v : {-99999, -1, 0, 1, 123456}) Must(builder.Append(arrow::Decimal128(v)));
-    types.push_back({"decimal128", Must(builder.Finish())});
-  }
-  return types;
-}
+// ---- Key types ----
 
 class KeyTypeTest : public StoreTest, public ::testing::WithParamInterface<KeyType> {};
 INSTANTIATE_TEST_SUITE_P(Types, KeyTypeTest, ::testing::ValuesIn(KeyTypes()),
@@ -291,8 +208,7 @@ TEST_F(TableTest, EveryNanIsOneKeyAndMinusZeroIsZero) {
   EXPECT_EQ(Must(db_->Get("t", nan))->num_rows(), 1);
 }
 
-// ---- Writing
-// -------------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 TEST_F(TableTest, APutIsVisibleAtOnceAndTheSecondValueOfAKeyWins) {
   CreateNumbers();
@@ -497,8 +413,7 @@ TEST_F(TableTest, APeriodOfTheTablesOwnColumnsIsItsValidTime) {
   }
 }
 
-// ---- Reopening and changing
-// ----------------------------------------------------------------------------------------
+// ---- Reopening and changing ----
 
 TEST_F(TableTest, EnsureTableMakesOrChecks) {
   Must(db_->EnsureTable("t", NumberSchema(), {.names = {"id"}}));
@@ -519,6 +434,15 @@ TEST_F(TableTest, EnsureTableMakesOrChecks) {
       {.names = {"id"}}, {"position=2", "x"});
   refused(NumberSchema(), {.names = {"value"}}, {"key differs", "stored=[id]", "given=[value]"});
   refused(NumberSchema(), {.no_key = true}, {"key differs"});
+  refused(arrow::schema({id->WithNullable(true), arrow::field("value", arrow::int64())}),
+          {.names = {"id"}}, {"position=0", "not null"});
+  const auto us = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  const auto schema = arrow::schema({id, arrow::field("a", us), arrow::field("b", us)});
+  const TableOptions period = {.period_from_column = "a", .period_to_column = "b"};
+  Must(db_->EnsureTable("p", schema, {.names = {"id"}}, period));
+  Must(db_->EnsureTable("p", schema, {.names = {"id"}}, period));
+  ExpectError(db_->EnsureTable("p", schema, {.names = {"id"}}), ErrorCode::kInvalidArgument,
+              {"valid period differs", "stored=[a,b]"});
   EXPECT_EQ(ScanText(*db_, "t"), (Lines{"1|10"}));
 }
 
@@ -632,6 +556,38 @@ TEST_P(EvolutionTest, AWidenedColumnReadsOldFilesInItsNewType) {
   expect_all("compacted and reopened");
 }
 
+TEST_P(EvolutionTest, AWideningThatAStoredValueDoesNotFitIsRefused) {
+  const auto us = arrow::timestamp(arrow::TimeUnit::MICRO),
+             ns = arrow::timestamp(arrow::TimeUnit::NANO);
+  const auto schema = arrow::schema({arrow::field("id", arrow::int64(), false),
+                                     arrow::field("t", us), arrow::field("d", arrow::date32())});
+  Must(db_->CreateTable("w", schema, {.names = {"id"}}));
+  const auto put = [&](int64_t micros, int32_t days) {
+    arrow::TimestampBuilder t(us, arrow::default_memory_pool());
+    Must(t.Append(micros));
+    Must(db_->Put("w", Batch(schema, {Int64s({1}), Must(t.Finish()),
+                                      ArrayOf<arrow::Date32Builder, int32_t>({days})})));
+  };
+  // The year 3000 is beyond nanoseconds; the last day of int32 is beyond microseconds.
+  put(32'503'680'000'000'000, std::numeric_limits<int32_t>::max());
+  if (GetParam()) Must(db_->Flush());
+  put(1, 1);  // The present fits, the past does not.
+  const Contents before = ContentsOf(*db_);
+  ExpectError(db_->WidenColumn("w", "t", ns), ErrorCode::kInvalidArgument,
+              {"does not fit", "column=t", "3000-01-01"});
+  for (const auto& type : {us, ns}) {
+    ExpectError(db_->WidenColumn("w", "d", type), ErrorCode::kInvalidArgument,
+                {"does not fit", "column=d"});
+  }
+  EXPECT_EQ(ContentsOf(*db_), before);
+  Must(db_->WidenColumn("w", "d", arrow::timestamp(arrow::TimeUnit::MILLI)));
+  // Once the values are gone from every version, nothing is in the way.
+  Must(db_->EraseKey("w", IdKey(1)));
+  Must(db_->WidenColumn("w", "t", ns));
+  EXPECT_EQ(ScanText(*db_, "w"), Lines());
+  ExpectSound();
+}
+
 TEST_P(EvolutionTest, ARenamedTableIsTheSameTable) {
   const uint64_t id = Must(db_->GetTable("t")).id;
   Must(db_->RenameTable("t", "u"));
@@ -682,8 +638,7 @@ TEST_P(EvolutionTest, ASnapshotKeepsTheShapeItWasTakenWith) {
   EXPECT_EQ(ScanText(*db_, snapshot, "t"), (Lines{"1|10", "2|20", "3|30"}));
 }
 
-// ---- Where it lives
-// ------------------------------------------------------------------------------------------------
+// ---- Where it lives ----
 
 TEST(PlaceTest, ADatabaseInMemoryIsGoneWithItsHandle) {
   {

@@ -118,8 +118,7 @@ class Threads {
   std::vector<std::thread> threads_;
 };
 
-// ---- Rows
-// ----------------------------------------------------------------------------------------------------------
+// ---- Rows ----
 
 /// id int64 not null, value int64.
 inline std::shared_ptr<arrow::Schema> NumberSchema() {

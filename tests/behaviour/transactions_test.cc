@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "base/scope_guard.h"
+#include "storage/object_store/memory_store.h"
 #include "test_database.h"
 
 namespace lamina::behaviour {
@@ -241,8 +242,7 @@ TEST_P(AnomalyTest, G2AReadOnlyTransactionBetweenTwoWritersSeesOneOrder) {
   }
 }
 
-// ---- Conflicts in detail
-// -------------------------------------------------------------------------------------------
+// ---- Conflicts in detail ----
 
 TEST_F(TransactionTest, FirstCommitterWinsAlsoAfterAFlush) {
   const auto t1 = Begin(), t2 = Begin(Isolation::kSnapshot);
@@ -412,8 +412,7 @@ TEST_F(TransactionTest, AnEmptyCommitTakesNoNumber) {
   EXPECT_EQ(db_->newest_commit(), before);
 }
 
-// ---- One transaction
-// -----------------------------------------------------------------------------------------------
+// ---- One transaction ----
 
 TEST_F(TransactionTest, OwnWritesAreReadByGetAndScan) {
   const auto t = Begin();
@@ -507,6 +506,25 @@ TEST_F(TransactionTest, TheNewestSavepointOfANameCounts) {
   EXPECT_EQ(Read(*t, 1), "10");
 }
 
+TEST_F(TransactionTest, SavepointsNestAndGoWithTheOuterOne) {
+  const auto t = Begin();
+  Must(t->Savepoint("outer"));
+  Set(*t, 1, 11);
+  Must(t->Savepoint("inner"));
+  Set(*t, 1, 12);
+  Must(t->Savepoint("innermost"));
+  Set(*t, 1, 13);
+  Must(t->RollbackTo("inner"));
+  EXPECT_EQ(Read(*t, 1), "11");
+  ExpectError(t->RollbackTo("innermost"), ErrorCode::kNotFound, {"innermost"});
+  Set(*t, 2, 22);
+  Must(t->Release("outer"));  // keeps the writes; the ones inside are released too
+  ExpectError(t->RollbackTo("inner"), ErrorCode::kNotFound, {"inner"});
+  EXPECT_EQ(t->pending_facts(), 2u);
+  Must(t->Commit());
+  EXPECT_EQ(ReadAll(), (Lines{"1|11", "2|22"}));
+}
+
 TEST_F(TransactionTest, SavepointsCoverDocuments) {
   const auto t = Begin();
   Must(t->PutDocument("d", "1"));
@@ -561,6 +579,18 @@ TEST_F(TransactionTest, InsertRefusesAKeyThatIsValidThenAlready) {
               ErrorCode::kAlreadyExists);
   Must(t->Commit());
   EXPECT_EQ(ReadAll(), (Lines{"1|10", "2|20", "3|30"}));
+}
+
+TEST_F(TransactionTest, ARefusedInsertIsAReadOfItsKey) {
+  // Write skew over the answer "it exists": each acts on what the other takes away.
+  const auto t1 = Begin(), t2 = Begin();
+  ExpectError(t1->Insert("t", Numbers({{1, 11}})), ErrorCode::kAlreadyExists);
+  ExpectError(t2->Insert("t", Numbers({{2, 21}})), ErrorCode::kAlreadyExists);
+  Remove(*t1, 2);
+  Remove(*t2, 1);
+  Must(t1->Commit());
+  ExpectError(t2->Commit(), ErrorCode::kConflict);
+  EXPECT_EQ(ReadAll(), (Lines{"1|10"}));
 }
 
 TEST_F(TransactionTest, TwoInsertsOfOneKeyConflict) {
@@ -623,8 +653,7 @@ TEST_F(TransactionTest, ACommitAppearsWholeToConcurrentReaders) {
   writer.Join();
 }
 
-// ---- Idempotency keys
-// ----------------------------------------------------------------------------------------------
+// ---- Idempotency keys ----
 
 TransactionOptions WithKey(const std::string& key) {
   TransactionOptions options;
@@ -715,8 +744,7 @@ TEST_F(TransactionTest, IdempotencyKeysAreNotVisibleAsDocumentsOrTables) {
   EXPECT_EQ(db_->ListTables().size(), 1u);
 }
 
-// ---- System time
-// ---------------------------------------------------------------------------------------------------
+// ---- System time ----
 
 TEST_F(TransactionTest, ATransactionMayBringItsOwnSystemTime) {
   // A fresh database in which nothing is newer than the history to be replayed.
@@ -775,8 +803,7 @@ TEST_F(TransactionTest, NowIsOneMomentForTheWholeTransaction) {
   EXPECT_EQ(Read(*Must(db_->Begin(options)), 3), "none");
 }
 
-// ---- Run and acknowledgements
-// --------------------------------------------------------------------------------------
+// ---- Run and acknowledgements ----
 
 TEST_F(TransactionTest, RunTriesAgainAfterAConflict) {
   int attempts = 0;
@@ -846,6 +873,30 @@ TEST_F(TransactionTest, TheDurabilityClassIsReported) {
   }
   const auto volatile_db = Must(Database::OpenInMemory(SmallOptions()));
   EXPECT_EQ(Must(volatile_db->PutDocument("d", "x")).ack, AckClass::kMemory);
+}
+
+TEST_F(TransactionTest, PowerLossKeepsWhatWasAcknowledgedAsDurableAndMayLoseTheRest) {
+  for (const SyncPolicy sync : {SyncPolicy::kAlways, SyncPolicy::kOff}) {
+    const auto store = std::make_shared<storage::MemoryStore>();
+    options_.sync = sync;
+    const auto db = Must(Database::Open(store, options_));
+    const AckClass usual = Must(db->PutDocument("first", "1")).ack;
+    TransactionOptions durable;
+    durable.durable = true;
+    const auto t = Must(db->Begin(durable));
+    Must(t->PutDocument("second", "2"));
+    EXPECT_EQ(Must(t->Commit()).ack, AckClass::kDurable);
+    EXPECT_EQ(Must(db->PutDocument("third", "3")).ack, usual);
+    EXPECT_EQ(usual, sync == SyncPolicy::kAlways ? AckClass::kDurable : AckClass::kWritten);
+    // What the disk holds at this moment; the process goes on beside it.
+    const auto after = Must(Database::Open(store->CrashClone(), options_));
+    EXPECT_EQ(Must(after->GetDocument("first")), "1") << "lies before one that was synced";
+    EXPECT_EQ(Must(after->GetDocument("second")), "2");
+    EXPECT_EQ(Must(after->GetDocument("third")).has_value(), usual == AckClass::kDurable);
+    Must(db->Sync());
+    const auto synced = Must(Database::Open(store->CrashClone(), options_));
+    EXPECT_EQ(Must(synced->GetDocument("third")), "3");
+  }
 }
 
 }  // namespace

@@ -18,8 +18,7 @@ namespace {
 using base::MessageReader;
 using base::MessageWriter;
 
-// ---- Writing.
-// -----------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 void Put(MessageWriter& w, const Field& field, uint64_t value, uint64_t absent = 0) {
   if (value != absent) w.AddVarint(field.tag, value);
@@ -136,8 +135,8 @@ void WriteAll(MessageWriter& w, const Field& field, const std::vector<T>& values
   }
 }
 
-// ---- Reading. A wrong wire type or malformed bytes end the walk and show in the reader's status.
-// ---------------------
+// ---- Reading. A wrong wire type or malformed bytes end the walk and show in the reader's status
+// ----
 
 /// Called for a field that the message's switch does not know.
 Status Unknown(const MessageReader& r, std::string_view message) {

@@ -212,8 +212,8 @@ inline constexpr MessageSpec kMessages[] = {
     {"SetDeletions", set_deletions_field::kAll},
 };
 
-// ---- The frame: magic (8), format version (4), body length (8), body, crc32c of everything before
-// (4). -------------------
+// ---- The frame ----
+// Magic (8), format version (4), body length (8), body, crc32c of everything before (4).
 
 inline constexpr char kRefMagic[9] = "LAMINARF";
 inline constexpr char kBaseMagic[9] = "LAMINABS";
@@ -238,8 +238,8 @@ struct Ref {
   uint64_t version = 0;  ///< == base_version + edits.size()
   std::string base;      ///< Path of the base object.
   uint64_t base_version = 0;
-  uint32_t base_checksum = 0;  ///< Of the base object's frame: the very bytes that were written,
-                               ///< not just any intact base.
+  /// Of the base object's frame: the very bytes that were written, not just any intact base.
+  uint32_t base_checksum = 0;
   std::vector<base::Ulid> recent_commit_ids;  ///< Oldest first; the last kRecentCommitIds.
   std::vector<std::string> edits;             ///< EncodeEdit, in order.
 

@@ -2,15 +2,17 @@
 //
 //  1. Apply the edit to the newest version known and verify the result.
 //  2. Put it into a new ref: appended to the inline edits, or, when those grow too long, as a new
-//  base object, written first.
+//     base object, written first.
 //  3. Put the ref on condition that it is still the one that was read.
 //       OK        published.
 //       conflict  load the ref and begin again at 1 (the edit may not fit any more: kConflict).
 //       unclear   (timeout, 5xx) load the ref. It lists our commit id: published. It is unchanged:
-//       put the same again — if the
-//                 first put still arrives, one of the two meets a conflict and the id tells. It
-//                 moved without our id: the condition of the lost put can never hold again, begin
-//                 at 1; but after 64 other commits the id may have been pushed out: kCommitUnknown.
+//                 put the same again; if the first put still arrives, one of the two meets a
+//                 conflict and the id tells. It moved without our id: the condition of the lost
+//                 put can never hold again, begin at 1; but after 64 other commits the id may have
+//                 been pushed out: kCommitUnknown.
+//       stopped   (a sync failed) whatever the ref reads like, the disk may not have it:
+//                 kCommitUnknown.
 // One commit id serves all tries of one Commit, so an edit counts once.
 
 #include "storage/manifest/manifest_store.h"
@@ -21,9 +23,11 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "catalog/system_tables.h"
 #include "storage/manifest/format_internal.h"
+#include "storage/object_store/write_once.h"
 
 namespace lamina::storage::manifest {
 
@@ -52,6 +56,7 @@ struct State {
   Ref ref;
   std::string tag;
   uint64_t ref_bytes = 0;
+  uint64_t base_bytes = 0;
   VersionPtr base;     ///< What ref.base holds.
   VersionPtr version;  ///< base and all edits.
 
@@ -109,14 +114,25 @@ Result<VersionPtr> BuildVersion(const std::string& path, const Ref& ref, const V
   return version;
 }
 
+/// What one Load cost. Without a clock nothing is measured.
+struct LoadCost {
+  base::Clock* clock = nullptr;
+  int64_t head_nanos = 0;
+  int64_t decode_nanos = 0;
+};
+
 /// Reads the ref and what it names. `known` (may be null) saves the base and the edits that are
 /// known already.
-Result<State> Load(ObjectStore& store, const std::string& branch, const State* known) {
+Result<State> Load(ObjectStore& store, const std::string& branch, const State* known,
+                   LoadCost* cost) {
   const std::string path = RefPath(branch);
   std::string tag_without_base;
   while (true) {
     ObjectInfo info;
+    base::PhaseTimer head(cost->clock, &cost->head_nanos);
     ARROW_ASSIGN_OR_RAISE(const auto buffer, store.Get(path, &info));
+    head.Stop();
+    base::PhaseTimer decode_ref(cost->clock, &cost->decode_nanos);
     State state;
     ARROW_ASSIGN_OR_RAISE(state.ref, DecodeRef(path, View(*buffer)));
     state.tag = info.tag;
@@ -137,9 +153,13 @@ Result<State> Load(ObjectStore& store, const std::string& branch, const State* k
                 path, state.ref.database_id.ToString(), state.ref.version,
                 known->ref.database_id.ToString(), known->ref.version));
       }
-      if (state.ref.base == known->ref.base && state.ref.base_checksum == known->ref.base_checksum)
+      if (state.ref.base == known->ref.base &&
+          state.ref.base_checksum == known->ref.base_checksum) {
         state.base = known->base;
+        state.base_bytes = known->base_bytes;
+      }
     }
+    decode_ref.Stop();
     if (state.base == nullptr) {
       const auto base = store.Get(state.ref.base);
       if (!base.ok()) {
@@ -154,8 +174,11 @@ Result<State> Load(ObjectStore& store, const std::string& branch, const State* k
         tag_without_base = state.tag;
         continue;
       }
+      const base::PhaseTimer decode(cost->clock, &cost->decode_nanos);
       ARROW_ASSIGN_OR_RAISE(state.base, DecodeBase(state.ref, View(**base)));
+      state.base_bytes = static_cast<uint64_t>((*base)->size());
     }
+    const base::PhaseTimer decode(cost->clock, &cost->decode_nanos);
     ARROW_ASSIGN_OR_RAISE(state.version, BuildVersion(path, state.ref, state.base, known));
     return state;
   }
@@ -193,8 +216,8 @@ struct ManifestStore::Impl {
 
   // Serialises commits and refreshes. Taken before state_mu.
   base::Mutex commit_mu;
-  uint64_t own_epoch LAMINA_GUARDED_BY(commit_mu) =
-      0;  ///< 0: not an owner, and then nobody fences us.
+  /// 0: not an owner, and then nobody fences us.
+  uint64_t own_epoch LAMINA_GUARDED_BY(commit_mu) = 0;
 
   // Guards the swap of what readers see; state is changed only with commit_mu held too.
   mutable base::Mutex state_mu;
@@ -218,19 +241,33 @@ struct ManifestStore::Impl {
   VersionPtr Publish(State next) LAMINA_REQUIRES(commit_mu) LAMINA_EXCLUDES(state_mu) {
     base::MutexLock lock(&state_mu);
     stats.ref_bytes = next.ref_bytes;
+    stats.base_bytes = next.base_bytes;
     state = std::move(next);
     return state.version;
   }
 
+  /// Load, counted.
+  Result<State> LoadState(const State* known) LAMINA_EXCLUDES(state_mu) {
+    LoadCost cost{.clock = options.clock};
+    Result<State> loaded = Load(*options.store, options.branch, known, &cost);
+    CountStats([&](ManifestStats& s) {
+      ++s.loads;
+      s.head_nanos += static_cast<uint64_t>(cost.head_nanos);
+      s.decode_nanos += static_cast<uint64_t>(cost.decode_nanos);
+    });
+    return loaded;
+  }
+
   Status Reload() LAMINA_REQUIRES(commit_mu) {
-    ARROW_ASSIGN_OR_RAISE(State loaded, Load(*options.store, options.branch, &Held()));
+    ARROW_ASSIGN_OR_RAISE(State loaded, LoadState(&Held()));
     Publish(std::move(loaded));
     return Status::OK();
   }
 
   /// Writes `version` as a base and makes `ref` name it.
-  Status WriteBase(const Version& version, Ref* ref) {
+  Status WriteBase(const Version& version, Ref* ref, uint64_t* base_bytes) {
     const std::string bytes = EncodeFramed(kBaseMagic, EncodeVersion(version));
+    *base_bytes = bytes.size();
     ref->base = std::string(kBasePrefix) + options.ulids->Next().ToString();
     ref->base_version = version.number;
     ref->base_checksum = ChecksumOf(bytes);
@@ -238,7 +275,7 @@ struct ManifestStore::Impl {
     LAMINA_FAULT_POINT("manifest.base.before_put");
     // An error, also an unclear one, publishes nothing: no ref names the object, and its name is
     // used once.
-    ARROW_RETURN_NOT_OK(options.store->Put(ref->base, bytes, PutCondition::IfAbsent()).status());
+    ARROW_RETURN_NOT_OK(PutOnce(options.store.get(), ref->base, bytes));
     LAMINA_REACHED("manifest.base.written");
     CountStats([](ManifestStats& s) { ++s.bases_written; });
     return Status::OK();
@@ -251,6 +288,7 @@ struct ManifestStore::Impl {
     State next;
     next.ref = held.ref;
     next.base = held.base;
+    next.base_bytes = held.base_bytes;
     next.ref.version = version->number;
     std::vector<base::Ulid>& ids = next.ref.recent_commit_ids;
     ids.push_back(commit_id);
@@ -263,7 +301,7 @@ struct ManifestStore::Impl {
     const bool forget_erased = !edit.finish_erases.empty();
     if (forget_erased || next.ref.edits.size() > options.max_inline_edits ||
         inline_bytes > options.max_inline_bytes) {
-      ARROW_RETURN_NOT_OK(WriteBase(*version, &next.ref));
+      ARROW_RETURN_NOT_OK(WriteBase(*version, &next.ref, &next.base_bytes));
       next.base = version;
     }
     next.version = std::move(version);
@@ -279,13 +317,21 @@ struct ManifestStore::Impl {
                      "stop writing and reopen the database");
   }
 
+  Status Fenced(uint64_t own, uint64_t newest) const {
+    return MakeError(
+        ErrorCode::kFenced,
+        fmt::format("a newer owner has claimed the database: ref={} own_epoch={} newest={}", path,
+                    own, newest),
+        "reopen the database");
+  }
+
   /// After an unclear put: the ref as it is now, read with patience.
   Status ReloadPatiently() LAMINA_REQUIRES(commit_mu) {
     Status status;
     for (int i = 0; i < kReadTriesMax; ++i) {
       if (i > 0) options.clock->SleepMicros(kBackoffMicros << i);
       status = Reload();
-      if (status.ok() || CodeOf(status) != ErrorCode::kUnavailable) break;
+      if (status.ok()) break;  // a damaged body or a refusal may pass as well
     }
     return status;
   }
@@ -313,11 +359,7 @@ struct ManifestStore::Impl {
       if (claim) {
         edit.owner_epoch = base->owner_epoch + 1;
       } else if (own_epoch != 0 && base->owner_epoch > own_epoch) {
-        return MakeError(
-            ErrorCode::kFenced,
-            fmt::format("a newer owner has claimed the database: ref={} own_epoch={} newest={}",
-                        path, own_epoch, base->owner_epoch),
-            "reopen the database");
+        return Fenced(own_epoch, base->owner_epoch);
       }
       Result<VersionPtr> applied = Apply(*base, edit);
       if (!applied.ok()) {
@@ -331,13 +373,19 @@ struct ManifestStore::Impl {
       if (!prepared.ok()) return unclear == 0 ? prepared.status() : Unknown(prepared.status());
       State& next = *prepared;
 
+      const int64_t put_started = options.clock->MonotonicNanos();
       const Status put =
           PutRef(*options.store, path, bytes, PutCondition::IfTagMatches(Held().tag), &next.tag);
+      CountStats([&](ManifestStats& s) {
+        s.cas_nanos += static_cast<uint64_t>(options.clock->MonotonicNanos() - put_started);
+      });
       if (put.ok()) {
         if (edit.owner_epoch) own_epoch = *edit.owner_epoch;
         return Publish(std::move(next));
       }
       const ErrorCode code = CodeOf(put);
+      // The store's own sync failed: reading the ref back would show what may never be on disk.
+      if (code == ErrorCode::kStopped) return Unknown(put);
       if (code != ErrorCode::kConflict) {
         if (NothingHappened(code)) return unclear == 0 ? put : Unknown(put);
         if (unclear++ == 0) unclear_base = base->number;
@@ -345,13 +393,20 @@ struct ManifestStore::Impl {
         LAMINA_REACHED("manifest.cas.conflict");
       }
       const std::string tag_before = Held().tag;
-      // Without an unclear put a failed read is only that: nothing of ours can be in the ref.
+      // A conflict is not clear either: the store's client may have repeated a put of ours that had
+      // succeeded. Only the ref tells.
       const Status loaded = ReloadPatiently();
-      if (!loaded.ok()) return unclear == 0 ? loaded : Unknown(loaded);
+      if (!loaded.ok()) return Unknown(loaded);
       if (Held().Lists(commit_id)) {
         LAMINA_REACHED("manifest.cas.settled");
         CountStats([](ManifestStats& s) { ++s.unknown_outcomes_settled; });
         if (edit.owner_epoch) own_epoch = *edit.owner_epoch;
+        // It happened, but what the ref holds now is the work of a newer owner, which ours does not
+        // know: nothing may be built on it.
+        if (own_epoch != 0 && Held().version->owner_epoch > own_epoch) {
+          LAMINA_REACHED("manifest.cas.settled_and_fenced");
+          return Fenced(own_epoch, Held().version->owner_epoch);
+        }
         return Held().version;
       }
       if (Held().tag == tag_before) {
@@ -415,7 +470,7 @@ Result<std::unique_ptr<ManifestStore>> ManifestStore::Create(Options options) {
   state.ref.version = 1;
   const base::Ulid commit_id = o.ulids->Next();
   state.ref.recent_commit_ids.push_back(commit_id);
-  ARROW_RETURN_NOT_OK(impl->WriteBase(*version, &state.ref));
+  ARROW_RETURN_NOT_OK(impl->WriteBase(*version, &state.ref, &state.base_bytes));
   state.base = version;
   state.version = version;
   const std::string bytes = EncodeRef(state.ref);
@@ -423,9 +478,10 @@ Result<std::unique_ptr<ManifestStore>> ManifestStore::Create(Options options) {
   const Status put = PutRef(*o.store, impl->path, bytes, PutCondition::IfAbsent(), &state.tag);
   if (!put.ok()) {
     if (NothingHappened(CodeOf(put))) return put;
+    if (CodeOf(put) == ErrorCode::kStopped) return impl->Unknown(put);
     // Ours, or someone else's: the ref tells. Also after kAlreadyExists, which a store's own retry
     // can bring about.
-    Result<State> loaded = Load(*o.store, o.branch, nullptr);
+    Result<State> loaded = impl->LoadState(nullptr);
     if (!loaded.ok()) return impl->Unknown(loaded.status());
     if (!loaded->Lists(commit_id)) return exists;
     state = std::move(*loaded);
@@ -441,7 +497,7 @@ Result<std::unique_ptr<ManifestStore>> ManifestStore::Create(Options options) {
 Result<std::unique_ptr<ManifestStore>> ManifestStore::Open(Options options) {
   LAMINA_CHECK(options.store != nullptr && options.clock != nullptr && options.ulids != nullptr);
   auto impl = std::make_unique<Impl>(std::move(options));
-  ARROW_ASSIGN_OR_RAISE(State state, Load(*impl->options.store, impl->options.branch, nullptr));
+  ARROW_ASSIGN_OR_RAISE(State state, impl->LoadState(nullptr));
   // Names minted from now on lie above every commit id and base name of the database, whatever the
   // clock says.
   for (const base::Ulid& id : state.ref.recent_commit_ids) impl->options.ulids->Restore(id);
@@ -481,7 +537,8 @@ ManifestStats ManifestStore::stats() const {
 
 Result<ManifestStore::RefInfo> ManifestStore::Inspect(const std::shared_ptr<ObjectStore>& store,
                                                       const std::string& branch) {
-  ARROW_ASSIGN_OR_RAISE(State state, Load(*store, branch, nullptr));
+  LoadCost unmeasured;
+  ARROW_ASSIGN_OR_RAISE(State state, Load(*store, branch, nullptr, &unmeasured));
   RefInfo info;
   info.format = kFormatVersion;
   info.base = state.ref.base;
@@ -514,7 +571,7 @@ Result<std::vector<std::string>> ManifestStore::CollectBases(int64_t grace_micro
     if (std::find(live.begin(), live.end(), object.path) != live.end()) continue;
     const auto id = base::Ulid::Parse(std::string_view(object.path).substr(kBasePrefix.size()));
     if (!id.ok()) continue;  // not ours
-    if (id->timestamp_ms() * 1000 + grace_micros > now) continue;
+    if (grace_micros > 0 && id->timestamp_ms() * 1000 + grace_micros > now) continue;
     if (!dry_run) ARROW_RETURN_NOT_OK(store.Delete(object.path));
     collected.push_back(object.path);
   }

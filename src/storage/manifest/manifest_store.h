@@ -26,6 +26,11 @@ struct ManifestStats {
   uint64_t bases_written = 0;
   uint64_t ref_bytes = 0;  ///< Size of the last ref.
   uint64_t commit_nanos = 0;
+  uint64_t loads = 0;         ///< Reads of the ref, at open and after lost races.
+  uint64_t head_nanos = 0;    ///< In these, until the ref's bytes were there.
+  uint64_t decode_nanos = 0;  ///< In these, decoding ref, base and edits.
+  uint64_t cas_nanos = 0;     ///< In conditional puts of the ref.
+  uint64_t base_bytes = 0;    ///< Size of the base that the ref names.
 };
 
 /// Thread-safe; commits are serialised inside.
@@ -77,8 +82,8 @@ class ManifestStore {
   static Result<RefInfo> Inspect(const std::shared_ptr<ObjectStore>& store,
                                  const std::string& branch);
 
-  /// Bases no longer named by any branch's ref, minted longer ago than `grace_micros`: deleted (or
-  /// only listed).
+  /// Bases no longer named by any branch's ref, minted longer ago than `grace_micros` (0: all of
+  /// them, whatever the clock says): deleted (or only listed).
   Result<std::vector<std::string>> CollectBases(int64_t grace_micros, bool dry_run);
 
   ~ManifestStore();

@@ -201,6 +201,25 @@ TEST_F(ManifestStoreTest, TenThousandFilesOpenWithTwoRequests) {
   EXPECT_LT(cost.bytes_written(), 5000u);
 }
 
+TEST_F(ManifestStoreTest, OpeningCostsNoMoreAfterTenThousandCommits) {
+  auto store = Create();
+  const uint64_t newest = store->current()->number + 10'000;
+  for (uint64_t i = 1; i <= 10'000; ++i) {
+    VersionEdit edit;
+    edit.reason = "checkpoint";
+    edit.put_checkpoints.push_back(
+        {"newest", {}, store->current()->flushed_system, static_cast<int64_t>(i)});
+    ASSERT_TRUE(store->Commit(edit).ok());
+  }
+  EXPECT_EQ(store->current()->number, newest);
+  auto counting = std::make_shared<CountingStore>(memory_);
+  auto opened = Open(counting);
+  EXPECT_EQ(opened->current()->number, newest);
+  EXPECT_EQ(opened->current()->checkpoints.at("newest").created_micros, 10'000);
+  EXPECT_LE(counting->counts().round_trips(), 2u) << counting->counts().ToString();
+  EXPECT_LT(counting->counts().bytes_read(), 512u << 10);
+}
+
 TEST_F(ManifestStoreTest, RefreshReadsOnlyWhatMoved) {
   auto writer = Create();
   auto counting = std::make_shared<CountingStore>(memory_);
@@ -454,6 +473,62 @@ TEST_F(ManifestStoreTest, ConflictFromAStoresOwnRetryIsRecognised) {
   const auto v = store->Commit(AddFile(1));
   ASSERT_TRUE(v.ok()) << v.status().ToString();
   EXPECT_EQ((*v)->number, 3u);
+}
+
+TEST_F(ManifestStoreTest, OwnConflictThatCannotBeReadBackIsUnknown) {
+  // The put worked and reported a conflict: that the ref cannot be read does not make it undone.
+  Create();
+  auto hooked = std::make_shared<HookedStore>(memory_);
+  auto faulty = std::make_shared<testing::FaultyStore>(hooked);
+  auto store = Open(faulty);
+  testing::StoreFault get;
+  get.kind = RequestKind::kGet;
+  get.times = ~uint64_t{0};
+  faulty->Add(get);
+  hooked->on_put = [&](const std::string& path, std::string_view bytes,
+                       const PutCondition& c) -> std::optional<Result<ObjectInfo>> {
+    EXPECT_TRUE(memory_->Put(path, bytes, c).ok());
+    return std::nullopt;
+  };
+  EXPECT_EQ(CodeOf(store->Commit(AddFile(1)).status()), ErrorCode::kCommitUnknown);
+  faulty->Clear();
+  EXPECT_EQ(Files(*store->Refresh()), 1u);
+}
+
+TEST_F(ManifestStoreTest, CommitSettledBehindANewerOwnerIsFenced) {
+  // Ours happened, but the version to go on from is the newer owner's.
+  auto a = Create();
+  auto hooked = std::make_shared<HookedStore>(memory_);
+  auto store = Open(hooked);
+  ASSERT_TRUE(store->ClaimOwnership().ok());
+  hooked->on_put = [&](const std::string& path, std::string_view bytes,
+                       const PutCondition& c) -> std::optional<Result<ObjectInfo>> {
+    hooked->on_put = nullptr;
+    EXPECT_TRUE(memory_->Put(path, bytes, c).ok());
+    auto newer = Open();
+    EXPECT_TRUE(newer->ClaimOwnership().ok());
+    EXPECT_TRUE(newer->Commit(AddFile(2)).ok());
+    return MakeError(ErrorCode::kUnavailable, "timeout");
+  };
+  EXPECT_EQ(CodeOf(store->Commit(AddFile(1)).status()), ErrorCode::kFenced);
+  EXPECT_EQ(Files(Open()->current()), 2u);
+}
+
+TEST_F(ManifestStoreTest, BaseThatArrivedTwiceIsTaken) {
+  auto first = Create();
+  for (uint64_t i = 1; i <= 63; ++i) ASSERT_TRUE(first->Commit(AddFile(i)).ok());
+  auto hooked = std::make_shared<HookedStore>(memory_);
+  auto store = Open(hooked);
+  hooked->on_put = [&](const std::string& path, std::string_view bytes,
+                       const PutCondition& c) -> std::optional<Result<ObjectInfo>> {
+    if (path.starts_with("manifest/")) {
+      EXPECT_TRUE(memory_->Put(path, bytes, c).ok());
+    }
+    return std::nullopt;
+  };
+  const auto v = store->Commit(AddFile(64));
+  ASSERT_TRUE(v.ok()) << v.status().ToString();
+  EXPECT_EQ(Files(Open()->current()), 64u);
 }
 
 TEST_F(ManifestStoreTest, CreationWithALostAnswerIsSettled) {

@@ -95,8 +95,8 @@ struct VersionEdit {
   std::optional<uint64_t> owner_epoch;
   std::vector<catalog::TableSchemaPtr> put_tables;  ///< New tables and new versions of old ones.
   std::vector<catalog::TableId> drop_tables;        ///< With all their files, which become retired.
-  std::vector<std::pair<catalog::TableId, base::Ulid>>
-      remove_files;  ///< They (and their deletion vectors) become retired.
+  /// They (and their deletion vectors) become retired.
+  std::vector<std::pair<catalog::TableId, base::Ulid>> remove_files;
   std::vector<DataFile> add_files;
   std::vector<std::tuple<catalog::TableId, base::Ulid, std::optional<DeletionVectorRef>>>
       set_deletions;

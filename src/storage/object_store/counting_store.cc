@@ -174,8 +174,7 @@ Result<std::unique_ptr<StoreLock>> CountingStore::Lock(const std::string& path) 
   return result;
 }
 
-// ---- StoreCounts
-// --------------------------------------------------------------------------------------------------
+// ---- StoreCounts ----
 
 namespace {
 

@@ -120,6 +120,9 @@ class PosixFileSystem final : public FileSystem {
   int Unlink(Handle directory, const std::string& path) override {
     return Retry([&] { return unlinkat(directory, path.c_str(), 0); });
   }
+  int RemoveDirectory(Handle directory, const std::string& path) override {
+    return Retry([&] { return unlinkat(directory, path.c_str(), AT_REMOVEDIR); });
+  }
 
   int List(Handle directory, std::vector<Entry>* out) override {
     // A handle of its own: the stream closes what it reads, and begins where the offset stands.

@@ -69,6 +69,8 @@ class FileSystem {
                      bool replace) = 0;
   virtual int Link(Handle directory, const std::string& from, const std::string& to) = 0;
   virtual int Unlink(Handle directory, const std::string& path) = 0;
+  /// An empty one.
+  virtual int RemoveDirectory(Handle directory, const std::string& path) = 0;
   /// What lies in an open directory, in any order.
   virtual int List(Handle directory, std::vector<Entry>* out) = 0;
 

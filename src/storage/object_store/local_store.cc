@@ -1,10 +1,9 @@
 // A Put, step by step:
 //   1. write `<parent>/.tmp-<pid>-<random>`, set its mtime from the precise clock, fdatasync it;
 //   2. None, IfTagMatches: take the store's CAS lock (flock); look at the object there now; compare
-//   the tag; make sure that
-//      the new mtime is later than the old one; rename over it.
-//      IfAbsent, Create: renameat2(RENAME_NOREPLACE), or link + unlink where the file system has
-//      none; no lock needed;
+//      the tag; make sure that the new mtime is later than the old one; rename over it. IfAbsent,
+//      Create: renameat2(RENAME_NOREPLACE), or link + unlink where the file system has none; no
+//      lock needed;
 //   3. fsync the parent directory. Everything before may be undone by a crash, nothing after.
 //
 // The tag is mtime (nanoseconds), size and inode. A content hash alone would let A -> B -> A pass,
@@ -156,8 +155,7 @@ int64_t ReadAll(FileSystem* files, int fd, void* out, int64_t size, int64_t offs
   return done;
 }
 
-// ---- Reading
-// ------------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 /// Zero-copy reads from a mapping: a read makes no system call (arrow::io::MemoryMappedFile advises
 /// the kernel on every one).
@@ -233,8 +231,7 @@ class MappedFile final : public ReleasableReader {
   std::atomic<bool> closed_{false};
 };
 
-// ---- Appending
-// ----------------------------------------------------------------------------------------------------
+// ---- Appending ----
 
 class LocalAppendFile final : public AppendFile {
  public:
@@ -383,29 +380,35 @@ class LocalObjectWriter final : public ObjectWriter {
   int64_t bytes_written_ = 0;
 };
 
-// ---- LocalStore
-// ---------------------------------------------------------------------------------------------------
+// ---- LocalStore ----
 
 Result<std::shared_ptr<LocalStore>> LocalStore::Open(const std::string& directory, bool create,
                                                      std::shared_ptr<FileSystem> files) {
   if (directory.empty()) return MakeError(ErrorCode::kInvalidArgument, "store directory is empty");
   if (create) {
-    // Every missing ancestor, each made durable by a sync of its own parent.
+    // Every ancestor is made durable by a sync of its own parent, also one that is there: whoever
+    // made it may have died before its own sync.
     for (size_t end = directory.find('/', 1);; end = directory.find('/', end + 1)) {
       const std::string part = directory.substr(0, end);
       const int made = files->MakeDirectory(FileSystem::kHere, part);
-      if (made == 0) {
-        const size_t slash = part.find_last_of('/', part.find_last_not_of('/'));
-        const std::string parent = slash == std::string::npos ? "."
-                                   : slash == 0               ? "/"
-                                                              : part.substr(0, slash);
-        const int fd = files->Open(FileSystem::kHere, parent, O_RDONLY | O_DIRECTORY);
-        if (fd < 0) return ErrnoError(-fd, "open", parent);
+      if (made != 0 && made != -EEXIST) return ErrnoError(-made, "mkdir", part);
+      const size_t slash = part.find_last_of('/', part.find_last_not_of('/'));
+      const std::string parent = slash == std::string::npos ? "."
+                                 : slash == 0               ? "/"
+                                                            : part.substr(0, slash);
+      const int fd = files->Open(FileSystem::kHere, parent, O_RDONLY | O_DIRECTORY);
+      // What may not be read we did not make; and some file systems cannot sync a directory.
+      const bool ours = made == 0;
+      if (fd < 0 && (ours || (fd != -EACCES && fd != -EPERM)))
+        return ErrnoError(-fd, "open", parent);
+      if (fd >= 0) {
         const int error = -files->Sync(fd, /*data_only=*/false);
         (void)files->Close(fd);
-        if (error != 0) return ErrnoError(error, "fsync", parent);
-      } else if (made != -EEXIST) {
-        return ErrnoError(-made, "mkdir", part);
+        if (error != 0 && (ours || (error != EINVAL && error != EROFS))) {
+          // As in MakeParents: the next try has to make it anew.
+          if (ours) (void)files->RemoveDirectory(FileSystem::kHere, part);
+          return ErrnoError(error, "fsync", parent);
+        }
       }
       if (end == std::string::npos) break;
     }
@@ -510,27 +513,51 @@ Status LocalStore::MakeParents(const std::string& path) {
     if (durable_directories_.contains(parent)) return Status::OK();
   }
   ARROW_RETURN_NOT_OK(MakeParents(parent));
-  if (const int error = -files_->MakeDirectory(root_fd_, parent); error != 0 && error != EEXIST)
-    return ErrnoError(error, "mkdir", parent);
-  ARROW_RETURN_NOT_OK(SyncParent(parent));
+  const int made = -files_->MakeDirectory(root_fd_, parent);
+  if (made != 0 && made != EEXIST) return ErrnoError(made, "mkdir", parent);
+  if (Status synced = SyncParent(parent); !synced.ok()) {
+    // A later sync would say OK and write nothing. So that the next try makes it anew:
+    if (made == 0) (void)files_->RemoveDirectory(root_fd_, parent);
+    return synced;
+  }
   base::MutexLock lock(&mu_);
   durable_directories_.insert(parent);
   return Status::OK();
 }
 
-Status LocalStore::SyncParent(const std::string& path) {
+Status LocalStore::CheckUsable() const {
+  if (!sync_failed_.load(std::memory_order_acquire)) return Status::OK();
+  return MakeError(ErrorCode::kStopped,
+                   "a sync of a directory failed before, so nothing is written: path=" + directory_,
+                   "open the store again");
+}
+
+Result<int> LocalStore::OpenParent(const std::string& path) {
   const std::string parent = ParentOf(path);
   const int fd = files_->Open(root_fd_, OrDot(parent), O_RDONLY | O_DIRECTORY);
   if (fd < 0) return ErrnoError(-fd, "open", parent);
+  return fd;
+}
+
+// After a failed sync the kernel may count the entries as clean that never reached the disk: the
+// error says that all of this store is in doubt.
+Status LocalStore::SyncDirectory(int fd, const std::string& directory) {
   const int error = -files_->Sync(fd, /*data_only=*/false);
-  (void)files_->Close(fd);
-  // Whatever the errno: the entry may be on disk or not.
-  return error == 0 ? Status::OK() : ErrnoError(ErrorCode::kUnavailable, error, "fsync", parent);
+  if (error == 0) return Status::OK();
+  sync_failed_.store(true, std::memory_order_release);
+  return ErrnoError(ErrorCode::kStopped, error, "fsync", directory);
+}
+
+Status LocalStore::SyncParent(const std::string& path) {
+  ARROW_ASSIGN_OR_RAISE(const int fd, OpenParent(path));
+  const base::ScopeGuard closer([&] { (void)files_->Close(fd); });
+  return SyncDirectory(fd, ParentOf(path));
 }
 
 Result<LocalStore::TempFile> LocalStore::MakeTempFile(const std::string& path) {
   ARROW_RETURN_NOT_OK(ValidatePath(path));
   LAMINA_FAULT_POINT("local_store.temp_file");
+  ARROW_RETURN_NOT_OK(CheckUsable());
   ARROW_RETURN_NOT_OK(MakeParents(path));
   for (int attempt = 0;; ++attempt) {
     TempFile temp;
@@ -553,11 +580,12 @@ Result<LocalStore::TempFile> LocalStore::MakeTempFile(const std::string& path) {
   }
 }
 
-// Gives the temporary file its final name if that is free.
-Status LocalStore::RenameNew(const std::string& temp, const std::string& path) {
+// Gives the temporary file its final name if that is free. An error says for certain that the name
+// was not given.
+Status LocalStore::RenameNew(const std::string& temp, const std::string& path, uint64_t inode) {
   LAMINA_FAULT_POINT("local_store.rename");
   int error = -files_->Rename(root_fd_, temp, path, /*replace=*/false);
-  if (error == 0) return Status::OK();
+  if (error == 0 || IsNamed(path, inode)) return Status::OK();
   if (error == EINVAL || error == ENOSYS) {
     // This file system cannot (NFS, some FUSE): a link fails on an existing name just as well.
     error = -files_->Link(root_fd_, temp, path);
@@ -567,8 +595,16 @@ Status LocalStore::RenameNew(const std::string& temp, const std::string& path) {
       return Status::OK();
     }
   }
+  if (IsNamed(path, inode)) return Status::OK();
   if (error == EEXIST) return MakeError(ErrorCode::kAlreadyExists, "object exists: path=" + path);
   return ErrnoError(error, "rename", path);
+}
+
+// Whether a rename that answered with an error has happened (as over a network, where the answer
+// can get lost).
+bool LocalStore::IsNamed(const std::string& path, uint64_t inode) {
+  FileSystem::Stat st;
+  return files_->StatAt(root_fd_, path, &st) == 0 && st.inode == inode;
 }
 
 Result<ObjectInfo> LocalStore::PublishNew(int fd, const std::string& temp,
@@ -581,8 +617,11 @@ Result<ObjectInfo> LocalStore::PublishNew(int fd, const std::string& temp,
   FileSystem::Stat st;
   if (const int error = -files_->StatFile(fd, &st); error != 0)
     return ErrnoError(error, "fstat", temp);
-  ARROW_RETURN_NOT_OK(RenameNew(temp, path));
-  ARROW_RETURN_NOT_OK(SyncParent(path));
+  // Before the name is given: from there on nothing may fail but the sync itself.
+  ARROW_ASSIGN_OR_RAISE(const int parent_fd, OpenParent(path));
+  const base::ScopeGuard closer([&] { (void)files_->Close(parent_fd); });
+  ARROW_RETURN_NOT_OK(RenameNew(temp, path, st.inode));
+  ARROW_RETURN_NOT_OK(SyncDirectory(parent_fd, ParentOf(path)));
   return InfoOf(path, st);
 }
 
@@ -640,11 +679,15 @@ Result<ObjectInfo> LocalStore::PublishReplacing(int fd, const std::string& temp,
     if (const int error = -files_->Sync(fd, /*data_only=*/false); error != 0)
       return ErrnoError(error, "fsync", temp);
   }
+  // Before the name is given: from there on nothing may fail but the sync itself.
+  ARROW_ASSIGN_OR_RAISE(const int parent_fd, OpenParent(path));
+  const base::ScopeGuard closer([&] { (void)files_->Close(parent_fd); });
   LAMINA_FAULT_POINT("local_store.rename");
-  if (const int error = -files_->Rename(root_fd_, temp, path, /*replace=*/true); error != 0)
+  if (const int error = -files_->Rename(root_fd_, temp, path, /*replace=*/true);
+      error != 0 && !IsNamed(path, st.inode))
     return ErrnoError(error, "rename", path);
   // Still under the lock: whoever sees the new tag builds on something durable.
-  ARROW_RETURN_NOT_OK(SyncParent(path));
+  ARROW_RETURN_NOT_OK(SyncDirectory(parent_fd, ParentOf(path)));
   return InfoOf(path, st);
 }
 
@@ -734,6 +777,7 @@ Status LocalStore::Delete(const std::string& path) {
 Result<std::unique_ptr<AppendFile>> LocalStore::OpenAppend(const std::string& path,
                                                            int64_t truncate_to) {
   ARROW_RETURN_NOT_OK(ValidatePath(path));
+  ARROW_RETURN_NOT_OK(CheckUsable());
   ARROW_RETURN_NOT_OK(MakeParents(path));
   const int fd = files_->Open(root_fd_, path, O_RDWR | O_APPEND | O_CREAT);
   if (fd < 0) {

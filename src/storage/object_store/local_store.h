@@ -2,6 +2,7 @@
 // errno means: README.md here.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -67,8 +68,13 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
   Result<int> OpenForRead(const std::string& path, ObjectInfo* info);
   Result<TempFile> MakeTempFile(const std::string& path);
   Status MakeParents(const std::string& path);
+  /// kStopped once a sync of a directory has failed.
+  Status CheckUsable() const;
+  Result<int> OpenParent(const std::string& path);
+  Status SyncDirectory(int fd, const std::string& directory);
   Status SyncParent(const std::string& path);
-  Status RenameNew(const std::string& temp, const std::string& path);
+  Status RenameNew(const std::string& temp, const std::string& path, uint64_t inode);
+  bool IsNamed(const std::string& path, uint64_t inode);
   Result<ObjectInfo> PublishNew(int fd, const std::string& temp, const std::string& path);
   Result<ObjectInfo> PublishReplacing(int fd, const std::string& temp, const std::string& path,
                                       const PutCondition& condition);
@@ -81,6 +87,8 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
   const std::shared_ptr<FileSystem> files_;
   const std::string directory_;
   const int root_fd_;
+  /// What was pending then is on disk or not, and no later sync tells: nothing is written any more.
+  std::atomic<bool> sync_failed_{false};
   base::Mutex mu_;
   /// Directories (relative, "" is the root) whose own name this handle has made durable.
   std::set<std::string> durable_directories_ LAMINA_GUARDED_BY(mu_);

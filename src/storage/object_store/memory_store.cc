@@ -61,8 +61,8 @@ struct MemoryStore::State {
   mutable base::Mutex mu;
   std::map<std::string, Entry> entries LAMINA_GUARDED_BY(mu);
   std::set<std::string> locks LAMINA_GUARDED_BY(mu);
-  uint64_t next_generation LAMINA_GUARDED_BY(mu) =
-      1;  // never used twice, so a tag never comes back
+  // never used twice, so a tag never comes back
+  uint64_t next_generation LAMINA_GUARDED_BY(mu) = 1;
 };
 
 class MemoryStore::Writer final : public ObjectWriter {

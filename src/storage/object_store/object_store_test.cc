@@ -60,8 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
                           [] { return std::make_shared<CountingStore>(MakeMemoryStore()); }}),
     [](const auto& info) { return info.param.name; });
 
-// ---- Memory
-// -------------------------------------------------------------------------------------------------------
+// ---- Memory ----
 
 TEST(MemoryStoreTest, CrashCloneKeepsSyncedBytesOnly) {
   MemoryStore store;
@@ -97,8 +96,7 @@ TEST(MemoryStoreTest, TornCrashCloneKeepsAPrefixOfTheUnsyncedBytes) {
             seen);
 }
 
-// ---- Counting
-// -----------------------------------------------------------------------------------------------------
+// ---- Counting ----
 
 TEST(CountingStoreTest, CountsRequestsBytesAndErrorsByKindAndDomain) {
   CountingStore store(MakeMemoryStore());

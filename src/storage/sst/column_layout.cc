@@ -3,7 +3,6 @@
 #include <arrow/array/data.h>
 #include <arrow/array/util.h>
 #include <arrow/compute/cast.h>
-#include <arrow/compute/initialize.h>
 #include <arrow/extension_type.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/dictionary.h>
@@ -11,6 +10,8 @@
 #include <arrow/ipc/writer.h>
 #include <arrow/util/base64.h>
 #include <fmt/format.h>
+
+#include "catalog/compute.h"
 
 namespace lamina::storage::sst {
 
@@ -194,8 +195,7 @@ Result<std::shared_ptr<arrow::Array>> Convert(const std::shared_ptr<arrow::Array
   if (Result<std::shared_ptr<arrow::Array>> view = ViewAs(array, type); view.ok()) {
     return view;
   }
-  static const Status initialized = arrow::compute::Initialize();
-  ARROW_RETURN_NOT_OK(initialized);
+  catalog::InitializeCompute();
   return arrow::compute::Cast(*array, type);
 }
 

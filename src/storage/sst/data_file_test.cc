@@ -703,6 +703,78 @@ TEST_F(DataFileTest, CutAndForeignFilesAreNamed) {
   EXPECT_NE(MessageOf(status).find("not a data file of LaminaDB"), std::string::npos) << status;
 }
 
+// A file that is ours in everything else: checksums, tail and metadata are right, but the footer
+// says that a column has no offset index.
+TEST_F(DataFileTest, AFileWithoutPageIndexIsRefusedAndNamed) {
+  std::mt19937_64 random(15);
+  const auto table = Table({arrow::field("k", arrow::int64(), false)});
+  const KeyedBatch batch =
+      MakeRows(*table, {RepeatingKeys(40, random)}, FileKind::kCurrent, false, random);
+  const DataFile file = WriteFile(store_, table, batch, kSmall);
+  const std::string whole = Must(store_->Get(file.Path()))->ToString();
+  const auto location = [&] {
+    const auto reader = parquet::ParquetFileReader::Open(
+        std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(whole)));
+    return *reader->metadata()->RowGroup(0)->ColumnChunk(0)->GetOffsetIndexLocation();
+  }();
+  // Thrift's compact form of ColumnChunk: field 4 (i64, the offset), then field 5 (i32, the
+  // length).
+  const auto varint = [](int64_t value) {
+    std::string out;
+    for (uint64_t rest = static_cast<uint64_t>(value) * 2;; rest >>= 7) {
+      if (rest < 0x80) return out + static_cast<char>(rest);
+      out += static_cast<char>((rest & 0x7f) | 0x80);
+    }
+  };
+  const std::string length = varint(location.length);
+  const size_t at =
+      whole.find(varint(location.offset) + '\x15' + length, whole.size() - file.footer_length);
+  ASSERT_NE(at, std::string::npos);
+  std::string without = whole;
+  // Zero, in as many bytes.
+  std::string zero(length.size(), '\x80');
+  zero.back() = '\0';
+  without.replace(at + varint(location.offset).size() + 1, zero.size(), zero);
+  Reseal(whole, file.footer_length, &without);
+  const auto store = MakeMemoryStore();
+  ASSERT_TRUE(store->Put(file.Path(), without, PutCondition::None()).ok());
+  const Status status =
+      OpenDataFile(store.get(), std::make_shared<const DataFile>(file), nullptr, nullptr).status();
+  EXPECT_EQ(CodeOf(status), ErrorCode::kCorruption) << status;
+  EXPECT_NE(MessageOf(status).find("no page index"), std::string::npos) << status;
+  EXPECT_NE(MessageOf(status).find(file.Path()), std::string::npos) << status;
+}
+
+TEST_F(DataFileTest, NearColumnsShareARequestAndFarOnesDoNot) {
+  std::mt19937_64 random(16);
+  const auto wide = arrow::fixed_size_binary(2048);
+  const auto table =
+      Table({arrow::field("k", arrow::int64(), false), arrow::field("near", arrow::int64()),
+             arrow::field("wide", wide), arrow::field("far", arrow::int64())});
+  const KeyedBatch batch = MakeRows(
+      *table,
+      {RepeatingKeys(64, random), RandomArray(arrow::int64(), 64, false, random),
+       RandomArray(wide, 64, false, random), RandomArray(arrow::int64(), 64, false, random)},
+      FileKind::kCurrent, false, random);
+  WriterOptions options = kSmall;  // one row group of four pages
+  options.codec = catalog::Codec::kNone;
+  const DataFile file = WriteFile(store_, table, batch, options);
+  const FileReaderPtr reader = Open(file);
+  const auto read = [&](const std::vector<std::string>& columns) {
+    ReadCounters counters;
+    Must(reader->ReadPage(0, *table, columns, &counters));
+    return counters;
+  };
+  EXPECT_EQ(read({"near"}).requests, 1u);
+  EXPECT_EQ(read({"k", "near"}).requests, 1u) << "a few hundred bytes lie between them";
+  EXPECT_EQ(read({"near", "wide"}).requests, 1u);
+  // 128 KiB of the wide column lie between these, more than a request is worth.
+  EXPECT_EQ(read({"near", "far"}).requests, 2u);
+  EXPECT_EQ(read({"k", "near", "far"}).requests, 2u);
+  EXPECT_LT(read({"near", "far"}).bytes_read, 64u << 10) << "the wide column is not read";
+  EXPECT_LT(read({"k", "near"}).bytes_read, 16u << 10);
+}
+
 TEST_F(DataFileTest, OtherParquetReadersSeeTheSameRows) {
   using namespace arrow;  // NOLINT(google-build-using-namespace)
   std::mt19937_64 random(12);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "storage/object_store/write_once.h"
 #include "storage/sst/file_reader_internal.h"
 #include "storage/sst/page_cache_internal.h"
 
@@ -159,8 +160,7 @@ Result<std::vector<std::pair<base::Ulid, DeletionVectorRef>>> DeletionVectorPack
     bytes += encoded;
   }
   LAMINA_FAULT_POINT("sst.write_deletions");
-  ARROW_RETURN_NOT_OK(
-      store->Put(DeletionVectorPath(table, object), bytes, PutCondition::IfAbsent()));
+  ARROW_RETURN_NOT_OK(PutOnce(store, DeletionVectorPath(table, object), bytes));
   return refs;
 }
 

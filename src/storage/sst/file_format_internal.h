@@ -20,13 +20,13 @@ inline constexpr char kSchemaVersionKey[] = "lamina.schema_version";
 inline constexpr char kKindKey[] = "lamina.kind";  // "current" or "history"
 inline constexpr char kLevelKey[] = "lamina.level";
 inline constexpr char kRowsPerPageKey[] = "lamina.rows_per_page";
-inline constexpr char kKeyColumnsKey[] =
-    "lamina.key_columns";  // Column ids in key order, comma between.
+// Column ids in key order, comma between.
+inline constexpr char kKeyColumnsKey[] = "lamina.key_columns";
 inline constexpr char kNanFreeKey[] = "lamina.nan_free_columns";  // Column ids, comma between.
 inline constexpr char kKeyIndexOffsetKey[] = "lamina.key_index_offset";
 inline constexpr char kKeyIndexLengthKey[] = "lamina.key_index_length";
-inline constexpr char kMinKeyKey[] =
-    "lamina.min_key";  // Hex of the encoded key; the bounds are for people and tools.
+// Hex of the encoded key; the bounds are for people and tools.
+inline constexpr char kMinKeyKey[] = "lamina.min_key";
 inline constexpr char kMaxKeyKey[] = "lamina.max_key";
 inline constexpr char kMinSystemFromKey[] = "lamina.min_system_from";
 inline constexpr char kMaxSystemFromKey[] = "lamina.max_system_from";
@@ -44,10 +44,10 @@ inline constexpr int64_t kParquetTailBytes = 8;
 /// of the file. Parquet itself checks neither its footer nor its page index; a flipped bit there
 /// would prune rows that match.
 struct TailBlock {
-  uint64_t key_index_offset =
-      0;  ///< The key index begins here; the page index follows it, then the page checksums.
-  uint64_t checksums_offset =
-      0;                    ///< The page checksums begin here and end where this block begins.
+  /// The key index begins here; the page index follows it, then the page checksums.
+  uint64_t key_index_offset = 0;
+  /// The page checksums begin here and end where this block begins.
+  uint64_t checksums_offset = 0;
   uint32_t region_crc = 0;  ///< Of [key_index_offset, this block).
   uint32_t footer_crc = 0;  ///< Of the footer, its length and the magic: from after this block to
                             ///< the end of the file.

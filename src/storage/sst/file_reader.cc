@@ -226,7 +226,9 @@ class FileReaderImpl final : public FileReader {
   Result<std::shared_ptr<arrow::BinaryArray>> EncodeKeys(const arrow::RecordBatch& batch) const {
     Result<std::shared_ptr<arrow::BinaryArray>> keys = key_codec_.Encode(batch);
     // The writer encoded these very keys: what cannot be encoded now is not what was written.
-    return keys.ok() ? std::move(keys) : Damaged(keys.status().message());
+    // Only what memory was missing for is not the file's fault.
+    if (keys.ok() || keys.status().IsOutOfMemory()) return keys;
+    return Damaged(keys.status().message());
   }
 
   void Remember(const PageKey& key, const std::shared_ptr<arrow::Array>& array) const {
@@ -260,8 +262,7 @@ class FileReaderImpl final : public FileReader {
   std::shared_ptr<arrow::Schema> key_schema_;
 };
 
-// ---- Columns.
-// -----------------------------------------------------------------------------------------------------
+// ---- Columns ----
 
 Result<ColumnSource> FileReaderImpl::SourceOf(const catalog::TableSchema& schema,
                                               const std::string& name) const {
@@ -372,8 +373,7 @@ Result<PageRows> FileReaderImpl::ReadPage(uint32_t page, const catalog::TableSch
       .rows = arrow::RecordBatch::Make(arrow::schema(std::move(fields)), rows, std::move(arrays))};
 }
 
-// ---- Streams.
-// -----------------------------------------------------------------------------------------------------
+// ---- Streams ----
 
 class StreamImpl final : public FileReader::Stream {
  public:
@@ -498,8 +498,7 @@ Result<std::unique_ptr<FileReader::Stream>> FileReaderImpl::Read(
                                       counters);
 }
 
-// ---- Pruning.
-// -----------------------------------------------------------------------------------------------------
+// ---- Pruning ----
 
 FileReaderImpl::RangeSource FileReaderImpl::RangeSourceOf(
     const std::string& name, const catalog::TableSchema* schema) const {
@@ -679,11 +678,11 @@ PageSet FileReaderImpl::PruneTimes(const PageSet& pages, SystemTime system_from,
   return kept;
 }
 
-// ---- Verify.
-// ------------------------------------------------------------------------------------------------------
+// ---- Verify ----
 
 Status FileReaderImpl::Verify() const {
   ReadCounters counters;
+  ARROW_RETURN_NOT_OK(paged_->VerifyMagic(&counters));
   std::vector<int> all(paged_->columns().size());
   for (size_t i = 0; i < all.size(); ++i) {
     all[i] = static_cast<int>(i);

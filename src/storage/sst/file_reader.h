@@ -27,8 +27,8 @@ struct ReadCounters {
   uint64_t row_groups_read = 0;
   uint64_t row_groups_pruned = 0;
   uint64_t pages_read = 0;  ///< Page x column decoded from bytes.
-  uint64_t pages_pruned =
-      0;  ///< Page rows skipped by key range or statistics (counted once a page, not a column).
+  /// Page rows skipped by key range or statistics (counted once a page, not a column).
+  uint64_t pages_pruned = 0;
   uint64_t page_cache_hits = 0;
   uint64_t bytes_read = 0;  ///< From the store.
   uint64_t requests = 0;    ///< Range reads of the store.
@@ -94,8 +94,8 @@ class FileReader {
 
   /// One page of the named columns (user, row id and time columns, any order) through the
   /// decoded-page cache: for point reads. `schema` is the table's definition to present (evolution:
-  /// absent columns are null, widened ones cast).
-  /// `_system_to` of a current file reads as Max: deletion vectors are applied by the caller.
+  /// absent columns are null, widened ones cast). `_system_to` of a current file reads as Max:
+  /// deletion vectors are applied by the caller.
   virtual Result<PageRows> ReadPage(uint32_t page, const catalog::TableSchema& schema,
                                     const std::vector<std::string>& columns,
                                     ReadCounters* counters) const = 0;

@@ -1,12 +1,10 @@
 // Order of a data file, and of the work in Finish:
 //   1. "PAR1" and the row groups, as Parquet writes them.
 //   2. The key index, written by us between Parquet's last row group and its Close; Parquet takes
-//   every offset from the sink's
-//      Tell, so what follows stays right.
+//      every offset from the sink's Tell, so what follows stays right.
 //   3. The page index (by Parquet's Close), 4. our page checksums, 5. our tail block, 6. Parquet's
-//   footer. Close writes 3 and 6
-//      together: the sink holds them, and the footer is moved behind 4 and 5 (nothing points at the
-//      footer).
+//      footer. Close writes 3 and 6 together: the sink holds them, and the footer is moved behind 4
+//      and 5 (nothing points at the footer).
 #include "storage/sst/file_writer.h"
 
 #include <algorithm>
@@ -27,6 +25,7 @@
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "catalog/key_codec.h"
+#include "storage/object_store/write_once.h"
 #include "storage/sst/column_layout.h"
 #include "storage/sst/file_format_internal.h"
 #include "storage/sst/key_index.h"
@@ -507,7 +506,8 @@ class FileWriterImpl final : public FileWriter {
     file_.columns =
         FileStatistics(*writer_->metadata(), StatisticsColumns(*writer_->metadata()->schema()));
     LAMINA_FAULT_POINT("sst.finish");
-    ARROW_RETURN_NOT_OK(sink_->Finish());
+    const int64_t bytes = sink_->position();
+    ARROW_RETURN_NOT_OK(SettleFinish(store_.get(), path_, bytes, sink_->Finish().status()));
     return file_;
   }
 
@@ -623,8 +623,8 @@ class FileWriterImpl final : public FileWriter {
   const WriterOptions options_;
   std::string path_;
   std::shared_ptr<arrow::Schema> batch_schema_;  ///< What Write takes.
-  std::vector<int>
-      batch_columns_;  ///< The columns of a row batch that the file holds, in file order.
+  /// The columns of a row batch that the file holds, in file order.
+  std::vector<int> batch_columns_;
   std::vector<catalog::ColumnId> column_ids_;      ///< In file order, as the next two.
   std::shared_ptr<arrow::Schema> schema_;          ///< With the table's types.
   std::shared_ptr<arrow::Schema> at_rest_schema_;  ///< With the types handed to Parquet.

@@ -23,8 +23,8 @@ namespace lamina::storage::sst {
 struct WriterOptions {
   FileKind kind = FileKind::kCurrent;
   uint8_t level = 0;
-  bool valid_columns =
-      false;  ///< False: every row must be valid for all time (kInvalidArgument otherwise).
+  /// False: every row must be valid for all time (kInvalidArgument otherwise).
+  bool valid_columns = false;
   catalog::Codec codec = catalog::Codec::kLz4;
   int32_t rows_per_page = 1024;
   int32_t rows_per_row_group = 128 * 1024;  ///< Rounded up to a multiple of rows_per_page.

@@ -136,8 +136,7 @@ Result<std::shared_ptr<parquet::SchemaDescriptor>> ParquetSchemaOf(
 
 }  // namespace
 
-// ---- Opening.
-// -----------------------------------------------------------------------------------------------------
+// ---- Opening ----
 
 Result<std::unique_ptr<const PagedFile>> PagedFile::Open(ObjectStore* store, const DataFile& file,
                                                          ReadCounters* counters) {
@@ -180,6 +179,14 @@ void PagedFile::ReleaseRowGroup(int row_group) const {
     end = std::max(end, chunk.end);
   }
   if (begin < end) releasable_->Release(begin, end - begin);
+}
+
+Status PagedFile::VerifyMagic(ReadCounters* counters) const {
+  ARROW_ASSIGN_OR_RAISE(
+      const std::shared_ptr<arrow::Buffer> magic,
+      ReadAt(0, static_cast<int64_t>(std::string_view(kParquetMagic).size()), counters));
+  if (std::string_view(*magic) == kParquetMagic) return Status::OK();
+  return Damaged("not a Parquet file: offset=0");
 }
 
 Status PagedFile::Load(ObjectStore* store, const DataFile& file, ReadCounters* counters) {
@@ -508,8 +515,7 @@ int PagedFile::RowGroupOf(uint32_t page) const {
   return static_cast<int>(after - row_groups_.begin()) - 1;
 }
 
-// ---- Page index.
-// --------------------------------------------------------------------------------------------------
+// ---- Page index ----
 
 Result<const std::vector<parquet::PageLocation>*> PagedFile::Locations(int row_group,
                                                                        int leaf) const {
@@ -574,8 +580,7 @@ const parquet::ColumnIndex* PagedFile::PageStatistics(int row_group, int leaf) c
   return lazy.statistics.get();
 }
 
-// ---- Pages.
-// -------------------------------------------------------------------------------------------------------
+// ---- Pages ----
 
 Status PagedFile::CheckPage(std::string_view bytes, int64_t offset, uint32_t expected) const {
   const uint32_t actual = base::Crc32c(bytes);

@@ -111,6 +111,9 @@ class PagedFile {
   /// The reader is done with a row group: its pages need not stay in memory. Advice.
   void ReleaseRowGroup(int row_group) const;
 
+  /// The file's first bytes, which nothing here needs but every other reader of Parquet.
+  Status VerifyMagic(ReadCounters* counters) const;
+
   /// Null when Parquet wrote none (a page whose values have no order).
   const parquet::ColumnIndex* PageStatistics(int row_group, int leaf) const;
 
@@ -124,8 +127,8 @@ class PagedFile {
     std::unique_ptr<parquet::ColumnIndex> statistics;
   };
   struct Slice {
-    std::shared_ptr<arrow::Buffer>
-        dictionary;  ///< Null when there is none, or when it lies right before the pages.
+    /// Null when there is none, or when it lies right before the pages.
+    std::shared_ptr<arrow::Buffer> dictionary;
     std::shared_ptr<arrow::Buffer> pages;
   };
 
@@ -168,11 +171,11 @@ class PagedFile {
   KeyIndex key_index_;
   int64_t region_offset_ = 0;  ///< Where key index, page index and checksums begin in the file.
   std::shared_ptr<arrow::Buffer> region_;  ///< Those.
-  const char* checksums_ =
-      nullptr;  ///< Inside region_; checked to hold one for each page and chunk.
+  /// Inside region_; checked to hold one for each page and chunk.
+  const char* checksums_ = nullptr;
   std::vector<ChunkLayout> chunk_layouts_;
-  std::vector<size_t>
-      checksum_bases_;  ///< Per chunk: index of its dictionary's checksum; its pages' follow.
+  /// Per chunk: index of its dictionary's checksum; its pages' follow.
+  std::vector<size_t> checksum_bases_;
   std::unique_ptr<LazyChunk[]> chunks_;
   size_t memory_bytes_ = 0;
 };

@@ -27,6 +27,12 @@ template <typename Body>
 auto AtParquetBorder(ErrorCode code, std::string_view doing, const std::string& path, Body&& body)
     -> decltype(body()) {
   const auto error = [&](std::string_view what) {
+    // Where Parquet puts an Arrow error into an exception of its own, only the text of the pool is
+    // left: "malloc of size 64 failed".
+    if (what.find("alloc of size ") != std::string_view::npos) {
+      return MakeError(ErrorCode::kResourceExhausted,
+                       fmt::format("out of memory: {}: file={} cause={}", doing, path, what));
+    }
     return MakeError(code, fmt::format("{}: file={} cause={}", doing, path, what));
   };
   try {

@@ -10,13 +10,15 @@
 //
 // Invariants
 //   W1  Frames of one epoch are read back in the order they were appended; commit numbers strictly
-//   rise. W2  After Append or Sync failed once, every later Append and Sync fails (kStopped): a
-//   writer never guesses what is on disk. W3  A damaged frame is a torn tail, and may be cut off,
-//   only in the last segment of the last epoch, and only when no intact
-//       frame follows it in that file; anything else is kCorruption with file and offset.
+//       rise.
+//   W2  After Append or Sync failed once, every later Append and Sync fails (kStopped): a writer
+//       never guesses what is on disk.
+//   W3  A damaged frame is a torn tail, and may be cut off, only in the last segment of the last
+//       epoch, and only when no intact frame behind it says that this place had been synced;
+//       anything else is kCorruption
+//       with file and offset.
 //   W4  Before an epoch is written, the end of the epoch before it was made certain: its torn tail
-//   is cut, and a seal frame
-//       appended and synced. So an unsealed epoch is always the last one.
+//       is cut, and a seal frame appended and synced. So an unsealed epoch is always the last one.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +48,9 @@ struct Frame {
   CommitId commit;
   SystemTime system;
   std::string_view payload;
+  /// Bytes of the frame's segment that were synced when it was encoded. The writer says it; what is
+  /// damaged below it is damage, what is damaged above it may be the trace of a crash.
+  uint64_t synced = 0;
 };
 
 /// Where a log begins or ends. Ordered by (epoch, segment).
@@ -95,7 +100,7 @@ class Writer {
   virtual Result<SegmentId> Rotate() = 0;
   virtual SegmentId current() const = 0;
   virtual WriterStats stats() const = 0;
-  /// Syncs and closes; does not seal (the next open does).
+  /// Syncs, seals, syncs again and closes: after that any damage is recognised as damage.
   virtual Status Close() = 0;
 };
 

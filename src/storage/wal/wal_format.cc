@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "base/codec.h"
@@ -71,8 +72,8 @@ HeaderState DecodeSegmentHeader(std::string_view bytes, SegmentHeader* header, u
     return HeaderState::kDamaged;
   }
   *version = Load32(bytes, f::kVersion);
-  if (*version > kFormatVersion) return HeaderState::kNewerFormat;
-  if (*version != kFormatVersion || Load32(bytes, f::kLength) != kSegmentHeaderBytes) {
+  if (*version != kFormatVersion) return HeaderState::kOtherFormat;
+  if (Load32(bytes, f::kLength) != kSegmentHeaderBytes) {
     *why = "segment header is malformed";
     return HeaderState::kDamaged;
   }
@@ -93,6 +94,7 @@ uint32_t AppendFrame(std::string* out, uint32_t salt, const Frame& frame) {
   header[f::kType.offset] = static_cast<char>(frame.type);
   base::StoreFixed64(header + f::kCommit.offset, frame.commit.value);
   base::StoreFixed64(header + f::kSystem.offset, static_cast<uint64_t>(frame.system.micros));
+  base::StoreFixed64(header + f::kSynced.offset, frame.synced);
   out->append(header, sizeof(header));
   out->append(frame.payload);
   // Summed where it lies: one call over header and payload.
@@ -125,15 +127,17 @@ const char* DecodeFrame(std::string_view bytes, uint32_t salt, DecodedFrame* out
   out->frame.type = static_cast<FrameType>(type);
   out->frame.commit = {Load64(bytes, f::kCommit)};
   out->frame.system = {static_cast<int64_t>(Load64(bytes, f::kSystem))};
+  out->frame.synced = Load64(bytes, f::kSynced);
   out->frame.payload = bytes.substr(kFrameHeaderBytes, length);
   out->checksum = checksum;
   out->bytes = total;
   return nullptr;
 }
 
-size_t FindIntactFrame(std::string_view bytes, size_t from, uint32_t salt, CommitId after) {
+IntactFrames FindIntactFrames(std::string_view bytes, size_t from, uint32_t salt, CommitId after) {
   namespace f = frame_field;
   constexpr size_t kMarkerAt = f::kMarker.offset;
+  IntactFrames found;
   for (size_t at = from + kMarkerAt;
        (at = bytes.find({kFrameMarker, f::kMarker.bytes}, at)) != std::string_view::npos; ++at) {
     const std::string_view candidate = bytes.substr(at - kMarkerAt);
@@ -145,9 +149,12 @@ size_t FindIntactFrame(std::string_view bytes, size_t from, uint32_t salt, Commi
         static_cast<uint8_t>(candidate[f::kType.offset]) == static_cast<uint8_t>(FrameType::kSeal);
     if (commit < after || (commit == after && !seal)) continue;
     DecodedFrame decoded;
-    if (DecodeFrame(candidate, salt, &decoded) == nullptr) return at - kMarkerAt;
+    if (DecodeFrame(candidate, salt, &decoded) != nullptr) continue;
+    ++found.count;
+    found.synced = std::max(found.synced, decoded.frame.synced);
+    at += decoded.bytes - 1;  // the next one begins behind it
   }
-  return std::string_view::npos;
+  return found;
 }
 
 std::string WalPrefix(const std::string& branch) { return "wal/" + branch + "/"; }

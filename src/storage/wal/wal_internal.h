@@ -10,7 +10,7 @@
 namespace lamina::storage::wal {
 
 inline constexpr char kSegmentMagic[9] = "LAMINAWL";
-inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint32_t kFormatVersion = 2;
 inline constexpr uint64_t kPayloadBytesMax = uint64_t{1} << 30;
 
 /// One row of the offset tables in docs/format/wal.md; a test compares them.
@@ -46,10 +46,11 @@ inline constexpr ByteField kMarker{8, 3, "marker"};
 inline constexpr ByteField kType{11, 1, "type"};
 inline constexpr ByteField kCommit{12, 8, "commit"};
 inline constexpr ByteField kSystem{20, 8, "system_time"};
-inline constexpr ByteField kAll[] = {kChecksum, kLength, kMarker, kType, kCommit, kSystem};
+inline constexpr ByteField kSynced{28, 8, "synced"};
+inline constexpr ByteField kAll[] = {kChecksum, kLength, kMarker, kType, kCommit, kSystem, kSynced};
 }  // namespace frame_field
-inline constexpr uint32_t kFrameHeaderBytes = 28;
-static_assert(frame_field::kSystem.offset + frame_field::kSystem.bytes == kFrameHeaderBytes);
+inline constexpr uint32_t kFrameHeaderBytes = 36;
+static_assert(frame_field::kSynced.offset + frame_field::kSynced.bytes == kFrameHeaderBytes);
 /// Makes the search for a frame behind damage fast; not a proof of anything.
 inline constexpr char kFrameMarker[4] = "LFR";
 
@@ -69,7 +70,7 @@ uint32_t FrameSalt(const base::Ulid& database_id, SegmentId id);
 uint32_t ExtendChain(uint32_t chain, uint32_t frame_checksum);
 
 std::string EncodeSegmentHeader(const SegmentHeader& header);
-enum class HeaderState { kIntact, kDamaged, kNewerFormat };
+enum class HeaderState { kIntact, kDamaged, kOtherFormat };
 /// Any bytes are safe. `checksum` and `version` are set when not kDamaged; `why` when kDamaged.
 HeaderState DecodeSegmentHeader(std::string_view bytes, SegmentHeader* header, uint32_t* checksum,
                                 uint32_t* version, std::string* why);
@@ -86,9 +87,12 @@ struct DecodedFrame {
 /// is wrong. Any bytes are safe.
 const char* DecodeFrame(std::string_view bytes, uint32_t salt, DecodedFrame* out);
 
-/// Offset of the first intact frame at or after `from` whose commit is above `after` (seals: not
-/// below); npos if none.
-size_t FindIntactFrame(std::string_view bytes, size_t from, uint32_t salt, CommitId after);
+/// The intact frames at or after `from` whose commit is above `after` (seals: not below).
+struct IntactFrames {
+  uint64_t count = 0;
+  uint64_t synced = 0;  ///< The most that one of them says of its segment.
+};
+IntactFrames FindIntactFrames(std::string_view bytes, size_t from, uint32_t salt, CommitId after);
 
 std::string WalPrefix(const std::string& branch);  ///< "wal/<branch>/"
 

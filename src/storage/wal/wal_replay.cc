@@ -1,22 +1,22 @@
 // Reading the log back, making its end certain (W4), and pruning.
 //
 //  1. Segments from the floor on are walked in order. A header must name its own place and the
-//  segment before it, and carry
-//     that segment's running checksum: a missing, foreign, shortened or exchanged segment breaks
-//     the link.
+//     segment before it, and carry that segment's running checksum: a missing, foreign, shortened
+//     or exchanged segment breaks the link.
 //  2. A place that is no intact frame is
-//       the end of the segment, when only zeros follow (space that the file system had set aside) —
-//       a lost frame there would
-//         break the next segment's link;
-//       a torn tail (W3), in the last segment of the last epoch, when no intact frame follows at
-//       any later offset; damage, otherwise.
-//  3. Then the torn tail is cut off, and a seal appended and synced. A torn header is written anew,
-//  so that the segment, which
-//     may be the floor, keeps its place.
+//       - the end of the segment, when only zeros follow (space that the file system had set
+//         aside): a lost frame there would break the next segment's link;
+//       - a torn tail (W3), in the last segment of the last epoch, when no intact frame at any
+//         later offset was written after this place had been synced;
+//       - damage, otherwise.
+//  3. Then the segment that ends the log is written anew, without the torn tail and with a seal,
+//     and put in the old one's place: all of it, as after a failed sync nobody knows what of it the
+//     disk has. A torn header is written anew too, so that the segment, which may be the floor,
+//     keeps its place.
 //  4. Salvage takes the first damage as the end of the log. What lies behind is copied to
-//  wal/<branch>/damaged/ first, then
-//     taken out, newest segment first, and the seal comes last: after a crash between any two of
-//     these steps the log is still damaged at the same place or whole.
+//     wal/<branch>/damaged/ first, then taken out, newest segment first, and the seal comes last:
+//     after a crash between any two of these steps the log is still damaged at the same place or
+//     whole.
 
 #include <algorithm>
 #include <charconv>
@@ -31,8 +31,6 @@
 namespace lamina::storage::wal {
 
 namespace {
-
-constexpr size_t kNowhere = std::string_view::npos;
 
 std::string Place(const std::string& branch, SegmentId id, uint64_t offset) {
   return fmt::format("{}@{}", SegmentPath(branch, id), offset);
@@ -141,12 +139,6 @@ class Walker {
       }
       return true;
     }
-    if (!walk_.sealed) {
-      Damaged(index - 1, walk_.end,
-              "epoch ends without a seal, and a later one follows: next=" +
-                  SegmentPath(options_.branch, id));
-      return false;
-    }
     if (id.segment != 1) {
       Damaged(index, 0,
               "segment is missing: missing=" + SegmentPath(options_.branch, {id.epoch, 1}));
@@ -175,14 +167,21 @@ class Walker {
     uint32_t version = 0;
     std::string why;
     switch (DecodeSegmentHeader(bytes, &header, &running_, &version, &why)) {
-      case HeaderState::kNewerFormat:
+      case HeaderState::kOtherFormat: {
+        const bool newer = version > kFormatVersion;
         return MakeError(
             ErrorCode::kUnsupported,
-            fmt::format("the log was written by a newer LaminaDB: file={} format={} supported={}",
-                        SegmentPath(options_.branch, id), version, kFormatVersion),
-            "open it with a newer version");
+            fmt::format("the log was written by {} LaminaDB: file={} format={} supported={}",
+                        newer ? "a newer" : "an older", SegmentPath(options_.branch, id), version,
+                        kFormatVersion),
+            newer ? "open it with a newer version" : "open it with the version that wrote it");
+      }
       case HeaderState::kDamaged: {
-        const bool torn = last && FindIntactFrame(bytes, 0, salt, walk_.last_commit) == kNowhere;
+        if (first_of_epoch && index > 0 && !walk_.sealed) {
+          NoSeal(index - 1);
+          return Status::OK();
+        }
+        const bool torn = last && FindIntactFrames(bytes, 0, salt, walk_.last_commit).synced == 0;
         if (torn) {
           LAMINA_REACHED("wal.replay.torn_header");
           walk_.previous = expected_previous;
@@ -193,6 +192,10 @@ class Walker {
       }
       case HeaderState::kIntact:
         break;
+    }
+    if (first_of_epoch && index > 0 && !walk_.sealed && header.previous != expected_previous) {
+      NoSeal(index - 1);
+      return Status::OK();
     }
     if (header.database_id != options_.database_id) {
       Damaged(index, 0,
@@ -213,7 +216,10 @@ class Walker {
                   SegmentPath(options_.branch, header.previous));
       return Status::OK();
     }
-    if (index > 0 && header.chain != expected_chain) {
+    if (first_of_epoch && index > 0 && !walk_.sealed) {
+      if (!IsLostSeal(index - 1, header.chain)) return Status::OK();
+      LAMINA_REACHED("wal.replay.lost_seal");
+    } else if (index > 0 && header.chain != expected_chain) {
       Damaged(index, 0,
               "the segment before is not the one that was written: chain mismatch: before=" +
                   SegmentPath(options_.branch, expected_previous));
@@ -239,8 +245,16 @@ class Walker {
           LAMINA_REACHED("wal.replay.zero_tail");
           break;
         }
-        const bool torn =
-            last && !walk_.sealed && FindIntactFrame(rest, 1, salt, walk_.last_commit) == kNowhere;
+        // What was not synced reaches the disk in any order: intact frames behind a hole are no
+        // proof of damage, unless one of them was written when this place had been synced.
+        const IntactFrames behind = FindIntactFrames(rest, 1, salt, walk_.last_commit);
+        const bool torn = last && !walk_.sealed && behind.synced <= at;
+        if (torn && behind.count > 0) LAMINA_REACHED("wal.replay.hole_in_unsynced");
+        if (!last && !walk_.sealed && walk_.segments[index + 1].id.epoch != id.epoch) {
+          // Only the seal may be wrong here: the next epoch's header tells.
+          instead_of_seal_ = wrong;
+          break;
+        }
         if (torn) {
           LAMINA_REACHED("wal.replay.torn_tail");
         } else {
@@ -276,10 +290,42 @@ class Walker {
     return Status::OK();
   }
 
+  /// An epoch's last segment ends where its seal should be.
+  void NoSeal(size_t segment) {
+    if (instead_of_seal_ != nullptr) {
+      LAMINA_REACHED("wal.replay.middle_damage");
+      Damaged(segment, walk_.end, instead_of_seal_);
+      return;
+    }
+    Damaged(segment, walk_.end,
+            "epoch ends without a seal, and a later one follows: next=" +
+                SegmentPath(options_.branch, walk_.segments[segment + 1].id));
+  }
+
+  /// Whether what is missing at the end of a segment is its seal and nothing else: the header of
+  /// the next epoch was written when the seal was there, and holds its checksum. (A sync that
+  /// failed, or was never asked for, may lose a seal that was read back before.)
+  bool IsLostSeal(size_t segment, uint32_t chain) {
+    const uint32_t salt = FrameSalt(options_.database_id, walk_.segments[segment].id);
+    std::string seal;
+    const auto checksum = [&](CommitId commit, SystemTime system) {
+      seal.clear();
+      return AppendFrame(&seal, salt, {FrameType::kSeal, commit, system, {}, walk_.end});
+    };
+    // A writer that made no commit seals with 0.
+    if (checksum(walk_.last_commit, walk_.last_system) == chain || checksum({}, {}) == chain) {
+      instead_of_seal_ = nullptr;
+      return true;
+    }
+    NoSeal(segment);
+    return false;
+  }
+
   const std::shared_ptr<ObjectStore>& store_;
   const ReplayOptions& options_;
   const FrameCallback& on_frame_;
   Walk walk_;
+  const char* instead_of_seal_ = nullptr;
   uint32_t running_ = 0;
   uint32_t seal_checksum_ = 0;
 };
@@ -292,28 +338,31 @@ Status DamageError(const ReplayOptions& options, const Walk& walk) {
                    "restore the file, or open with salvage to keep what lies before the damage");
 }
 
-/// Cuts the segment where the walk ended, writes its header anew if that is cut too, and seals it
-/// unless it is sealed.
+/// Cuts the segment where the walk ended, gives it a header if that is cut too, and seals it.
+///
+/// The segment is written anew and takes the old one's place whole. Where it lies it could not be
+/// trusted: a process that stopped after a failed sync leaves pages that read back fine, that the
+/// kernel counts as clean, and that no later sync would write.
 Status MakeEndCertain(const std::shared_ptr<ObjectStore>& store, const ReplayOptions& options,
                       const Walk& walk, SegmentId id) {
-  const bool whole_header = walk.end >= kSegmentHeaderBytes;
-  LAMINA_FAULT_POINT("wal.seal.before_cut");
-  ARROW_ASSIGN_OR_RAISE(const std::unique_ptr<AppendFile> file,
-                        store->OpenAppend(SegmentPath(options.branch, id),
-                                          whole_header ? static_cast<int64_t>(walk.end) : 0));
-  LAMINA_FAULT_POINT("wal.seal.after_cut");
+  const std::string path = SegmentPath(options.branch, id);
   std::string bytes;
-  if (!whole_header)
+  if (walk.end >= kSegmentHeaderBytes) {
+    ARROW_ASSIGN_OR_RAISE(const auto buffer, store->Get(path));
+    bytes = View(*buffer).substr(0, walk.end);
+  } else {
     bytes = EncodeSegmentHeader({options.database_id, id, walk.previous, walk.chain});
+  }
   if (!walk.sealed) {
     LAMINA_REACHED("wal.seal");
+    // What lies before becomes durable with the seal.
     AppendFrame(&bytes, FrameSalt(options.database_id, id),
-                {FrameType::kSeal, walk.last_commit, walk.last_system, {}});
-    ARROW_RETURN_NOT_OK(file->Append(bytes));
+                {FrameType::kSeal, walk.last_commit, walk.last_system, {}, uint64_t{bytes.size()}});
   }
-  LAMINA_FAULT_POINT("wal.seal.after_append");
-  ARROW_RETURN_NOT_OK(file->Sync());
-  return file->Close();
+  LAMINA_FAULT_POINT("wal.seal.before_put");
+  ARROW_RETURN_NOT_OK(store->Put(path, bytes, PutCondition::None()).status());
+  LAMINA_FAULT_POINT("wal.seal.after_put");
+  return Status::OK();
 }
 
 /// Copies [offset, end of segment) aside.
@@ -404,7 +453,8 @@ Result<ReplayReport> Replay(const std::shared_ptr<ObjectStore>& store, const Rep
   }
   if (end) {
     report.last_epoch = end->epoch;
-    // A sound log that ends in its seal is left untouched.
+    // A sound log that ends in its seal is left untouched: should the seal be lost, as its writer
+    // may have died before syncing it, the next epoch's chain stands in for it.
     const bool certain = walk.sealed && !walk.damage;
     if (!options.read_only && !certain)
       ARROW_RETURN_NOT_OK(MakeEndCertain(store, options, walk, *end));

@@ -1,13 +1,12 @@
 // Appends frames to segments and rotates them.
 //
 //  1. Append encodes into one buffer that is kept between calls, and hands it to the store in one
-//  call.
+//     call.
 //  2. When the next frame would pass the segment's size, what was encoded so far is appended, the
-//  segment synced and closed,
-//     and the next one begun with the running checksum of the finished one. So only the last
-//     segment can be torn.
+//     segment synced and closed, and the next one begun with the running checksum of the finished
+//     one. So only the last segment can be torn.
 //  3. The first error stops the writer (W2): part of the bytes may be on disk, and a second sync
-//  after a failed one may lie.
+//     after a failed one may lie.
 
 #include <atomic>
 #include <utility>
@@ -69,8 +68,11 @@ class WriterImpl final : public Writer {
         ARROW_RETURN_NOT_OK(FlushBuffer());
         ARROW_RETURN_NOT_OK(NextSegment());
       }
-      chain_ = ExtendChain(chain_, AppendFrame(&buffer_, salt_, frame));
+      Frame with_synced = frame;
+      with_synced.synced = segment_synced_.load(std::memory_order_acquire);
+      chain_ = ExtendChain(chain_, AppendFrame(&buffer_, salt_, with_synced));
       last_commit_ = frame.commit;
+      last_system_ = frame.system;
     }
     Bump(&frames_, frames.size(), std::memory_order_relaxed);
     return FlushBuffer();
@@ -108,6 +110,8 @@ class WriterImpl final : public Writer {
     if (closed_) return Status::OK();
     Status status = CheckUsable();
     if (status.ok()) status = SyncLocked();
+    // All commits are safe now, so a crash from here on costs nothing but the seal.
+    if (status.ok()) status = SealLocked();
     closed_ = true;
     Stop(MakeError(ErrorCode::kStopped, "the log writer is closed: file=" + path_));
     if (file_ != nullptr) {
@@ -182,10 +186,25 @@ class WriterImpl final : public Writer {
     Status status = SyncFile();
     if (!status.ok()) return StopAfter(std::move(status));
     synced_ = target;
+    segment_synced_.store(target - segment_begin_, std::memory_order_release);
     syncs_.fetch_add(1, std::memory_order_relaxed);
     sync_nanos_.fetch_add(static_cast<uint64_t>(clock_->MonotonicNanos() - started),
                           std::memory_order_relaxed);
     return Status::OK();
+  }
+
+  Status SealLocked() LAMINA_REQUIRES(sync_mu_) {
+    std::string bytes;
+    AppendFrame(&bytes, salt_,
+                {FrameType::kSeal,
+                 last_commit_,
+                 last_system_,
+                 {},
+                 segment_synced_.load(std::memory_order_relaxed)});
+    Status status = AppendToFile(bytes);
+    if (!status.ok()) return StopAfter(std::move(status));
+    Bump(&appended_, bytes.size(), std::memory_order_release);
+    return SyncLocked();
   }
 
   /// Waits for a Sync under way: the file it works on is about to be closed.
@@ -211,6 +230,8 @@ class WriterImpl final : public Writer {
       return MakeError(ErrorCode::kAlreadyExists, "log segment is already there: file=" + path_);
     if (CodeOf(existing.status()) != ErrorCode::kNotFound) return existing.status();
     ARROW_ASSIGN_OR_RAISE(file_, store_->OpenAppend(path_));
+    segment_begin_ = appended_.load(std::memory_order_relaxed);
+    segment_synced_.store(0, std::memory_order_relaxed);
     const SegmentHeader header{options_.database_id, id, previous, chain};
     const std::string bytes = EncodeSegmentHeader(header);
     ARROW_RETURN_NOT_OK(AppendToFile(bytes));
@@ -239,6 +260,7 @@ class WriterImpl final : public Writer {
   uint32_t salt_ = 0;
   uint32_t chain_ = 0;
   CommitId last_commit_;
+  SystemTime last_system_;
 
   // Sync holds sync_mu_ while it works, so a rotation waits for it. The appending thread reads
   // file_ without the lock: only itself changes it, and then under the lock.
@@ -246,6 +268,7 @@ class WriterImpl final : public Writer {
   std::unique_ptr<AppendFile> file_;
   std::string path_;
   uint64_t synced_ LAMINA_GUARDED_BY(sync_mu_) = 0;
+  uint64_t segment_begin_ LAMINA_GUARDED_BY(sync_mu_) = 0;  ///< Of appended_.
   bool closed_ LAMINA_GUARDED_BY(sync_mu_) = false;
 
   mutable base::Mutex stop_mu_;
@@ -253,6 +276,7 @@ class WriterImpl final : public Writer {
 
   std::atomic<bool> stopped_{false};
   std::atomic<uint64_t> segment_{1};
+  std::atomic<uint64_t> segment_synced_{0};  ///< Bytes of the current segment.
   std::atomic<uint64_t> appended_{0};
   std::atomic<uint64_t> frames_{0};
   std::atomic<uint64_t> appends_{0};
