@@ -254,8 +254,10 @@ class TableMemtableImpl : public TableMemtable {
         if (i + kAhead <= old->mask) {
           const uint64_t ahead =
               old->slots[i + kAhead].load(std::memory_order_relaxed);  // relaxed: own stores
-          __builtin_prefetch(FactOf(ahead));
-          __builtin_prefetch(reinterpret_cast<const char*>(FactOf(ahead)) + 64);
+          // As a number: an empty slot's null pointer must not be added to.
+          const auto record = reinterpret_cast<uintptr_t>(FactOf(ahead));
+          __builtin_prefetch(reinterpret_cast<const void*>(record));
+          __builtin_prefetch(reinterpret_cast<const void*>(record + 64));
         }
         const uint64_t slot = old->slots[i].load(std::memory_order_relaxed);  // relaxed: own stores
         if (slot == 0) continue;
