@@ -153,14 +153,14 @@ TEST_F(WalTest, EmptyLogHasNothing) {
   EXPECT_TRUE(ListFrames(store_, Options())->empty());
 }
 
-TEST_F(WalTest, SealThatADeadOpenLeftUnsyncedIsSyncedByTheNext) {
+TEST_F(WalTest, SealThatADeadOpenLeftIsBuiltOnByTheNext) {
   auto memory = std::make_shared<MemoryStore>();
   store_ = memory;
   const Log log = WriteEpoch(1, 1, 3);
-  base::ArmFault("wal.seal.after_append", MakeError(ErrorCode::kUnavailable, "killed"));
+  base::ArmFault("wal.seal.after_put", MakeError(ErrorCode::kUnavailable, "killed"));
   EXPECT_FALSE(Read().ok());
   base::DisarmFaults();
-  // The next process finds the seal in the system's cache and goes on; then the machine stops.
+  // The next process finds the seal and goes on; then the machine stops.
   EXPECT_EQ(*Read(), log);
   auto writer = Open(2);
   Append(*writer, MakeEntry(4));
