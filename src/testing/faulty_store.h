@@ -49,7 +49,7 @@ class FaultyStore final : public ObjectStore {
   void DiskFullAfter(int64_t bytes);
   /// Removes all faults and the disk limit.
   void Clear();
-  /// Calls that were made to fail.
+  /// Calls that met a fault, also one that only let something happen before them.
   uint64_t faults_hit() const;
 
   Result<ObjectInfo> Head(const std::string& path) override;

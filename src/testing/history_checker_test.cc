@@ -216,13 +216,10 @@ TEST(HistoryCheckerTest, SerialHistoriesAreSoundAndAStaleReadInThemIsFound) {
     ListTransaction& broken = history[60 + random.Uniform(4)];
     if (broken.operations[0].list.empty()) continue;
     broken.operations[0].list.pop_back();
-    history.push_back({2000,
-                       20'000,
-                       20'001,
-                       Outcome::kCommitted,
-                       {Op::Read(broken.operations[0].key, lists[broken.operations[0].key])}});
+    const int64_t key = broken.operations[0].key;  // the push below may move `broken`
+    history.push_back({2000, 20'000, 20'001, Outcome::kCommitted, {Op::Read(key, lists[key])}});
     // Not where a transaction of unknown outcome wrote the end: it may have come later.
-    const int64_t last = lists[broken.operations[0].key].back();
+    const int64_t last = lists[key].back();
     const auto writer = std::find_if(history.begin(), history.end(), [&](const ListTransaction& t) {
       return std::any_of(t.operations.begin(), t.operations.end(), [&](const Op& op) {
         return op.kind == Op::Kind::kAppend && op.element == last;
