@@ -26,6 +26,7 @@ packages=(
   libfmt-dev libxxhash-dev libroaring-dev
   libcli11-dev nlohmann-json3-dev        # the command line tool
   libgtest-dev librapidcheck-dev libbenchmark-dev
+  procps                                 # the tests of Ctrl-C ask pgrep
 )
 
 say() { printf 'setup: %s\n' "$*"; }
