@@ -171,11 +171,8 @@ class DatabaseImpl final : public Database {
   }
   Result<bool> GetDocument(std::string_view key, std::string* document) const override {
     ARROW_RETURN_NOT_OK(CheckDocumentKey(key));
-    const auto snapshot = engine_->GetSnapshot();
     document->clear();
-    storage::sst::ReadCounters counters;
-    return engine_->reader().GetInline(*snapshot, catalog::kKeyValueTable, key, snapshot->system(),
-                                       snapshot->now(), nullptr, document, &counters);
+    return engine_->GetNewestInline(catalog::kKeyValueTable, key, document);
   }
   Result<std::shared_ptr<ScanReader>> ScanPrefix(std::string_view prefix, SystemPeriod as_of,
                                                  ValidPeriod valid_at,

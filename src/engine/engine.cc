@@ -68,6 +68,25 @@ SnapshotPtr EngineImpl::GetSnapshot(std::optional<int64_t> now_micros) const {
   return std::make_shared<const Snapshot>(state_, commit, TimeOfLocked(commit), now, registry_);
 }
 
+Result<bool> EngineImpl::GetNewestInline(catalog::TableId table, std::string_view key,
+                                         std::string* value) const {
+  ReadStatePtr now;
+  CommitId commit;
+  {
+    // As for a snapshot (N4). It need not be registered: what it reads, memtables, `now` keeps.
+    base::MutexLock lock(&state_mu_);
+    now = state_;
+    commit = visible();
+  }
+  if (const auto found = reader_->GetNewestInline(*now, commit, table, key, clock_, value)) {
+    return *found;
+  }
+  const SnapshotPtr snapshot = GetSnapshot(std::nullopt);
+  storage::sst::ReadCounters counters;
+  return reader_->GetInline(*snapshot, table, key, snapshot->system(), snapshot->now(),
+                            /*own=*/nullptr, value, &counters);
+}
+
 SystemTime EngineImpl::newest_system() const {
   base::MutexLock lock(&state_mu_);
   return TimeOfLocked(visible());

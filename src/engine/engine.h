@@ -126,6 +126,10 @@ class Engine {
   virtual Result<CommitReceipt> Commit(CommitRequest request) = 0;
   /// The newest published commit. `now_micros`: valid now; default the clock's.
   virtual SnapshotPtr GetSnapshot(std::optional<int64_t> now_micros = std::nullopt) const = 0;
+  /// The newest value of a key of an inline table, valid now: appends it to `value`; false = none.
+  /// Answers as a read through GetSnapshot does, but makes no snapshot where memory decides.
+  virtual Result<bool> GetNewestInline(catalog::TableId table, std::string_view key,
+                                       std::string* value) const = 0;
   virtual const Reader& reader() const = 0;
   virtual CommitId newest_commit() const = 0;
   virtual SystemTime newest_system() const = 0;

@@ -38,6 +38,8 @@ class EngineImpl final : public Engine {
   Result<CommitReceipt> Commit(CommitRequest request) override;
   SnapshotPtr GetSnapshot(std::optional<int64_t> now_micros) const override
       LAMINA_EXCLUDES(state_mu_);
+  Result<bool> GetNewestInline(catalog::TableId table, std::string_view key,
+                               std::string* value) const override LAMINA_EXCLUDES(state_mu_);
   const Reader& reader() const override { return *reader_; }
   CommitId newest_commit() const override { return visible(); }
   SystemTime newest_system() const override LAMINA_EXCLUDES(state_mu_);

@@ -38,25 +38,24 @@ struct Point {
 };
 
 // Asks memtables from new to old. `part_table` is the one that holds `*fact`.
-Decision DecideInMemory(const Snapshot& snapshot, const Memtable* own, catalog::TableId table,
-                        const Point& point, const MemFact** fact,
+Decision DecideInMemory(const ReadState& state, CommitId newest, const Memtable* own,
+                        catalog::TableId table, const Point& point, const MemFact** fact,
                         const TableMemtable** part_table) {
-  const auto ask = [&](const Memtable* memtable, CommitId newest) {
+  const auto ask = [&](const Memtable* memtable, CommitId commit) {
     if (memtable == nullptr) return Decision::kUndecided;
     const TableMemtable* part = memtable->Find(table);
     if (part == nullptr) return Decision::kUndecided;
     const MemFact* head = part->Find(point.key, point.hash);
     if (head == nullptr) return Decision::kUndecided;
-    const Decision decision = DecideMoment(head, newest, point.system, point.valid, fact);
+    const Decision decision = DecideMoment(head, commit, point.system, point.valid, fact);
     if (decision == Decision::kRow) *part_table = part;
     return decision;
   };
   Decision decision = ask(own, kEveryCommit);
   if (decision != Decision::kUndecided) return decision;
-  const ReadState& state = snapshot.state();
-  decision = ask(state.active.get(), snapshot.commit());
+  decision = ask(state.active.get(), newest);
   for (size_t i = state.sealed.size(); i-- > 0 && decision == Decision::kUndecided;) {
-    decision = ask(state.sealed[i].get(), snapshot.commit());
+    decision = ask(state.sealed[i].get(), newest);
   }
   return decision;
 }
@@ -225,7 +224,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> Reader::Get(
                     spec.window.valid.from};
   const MemFact* fact = nullptr;
   const TableMemtable* part = nullptr;
-  switch (DecideInMemory(snapshot, own, spec.table->id, point, &fact, &part)) {
+  switch (DecideInMemory(snapshot.state(), snapshot.commit(), own, spec.table->id, point, &fact,
+                         &part)) {
     case Decision::kGone:
       totals_->AddGet(0, {});
       return arrow::RecordBatch::MakeEmpty(std::move(schema));
@@ -250,6 +250,39 @@ Result<std::shared_ptr<arrow::RecordBatch>> Reader::Get(
   return arrow::RecordBatch::Make(std::move(schema), 1, std::move(columns));
 }
 
+std::optional<bool> Reader::GetNewestInline(const ReadState& state, CommitId newest,
+                                            catalog::TableId table, std::string_view key,
+                                            base::Clock* clock, std::string* value) const {
+  using namespace internal;  // NOLINT(google-build-using-namespace): one body.
+  const auto has_valid_times = [table](const std::shared_ptr<const Memtable>& memtable) {
+    const TableMemtable* part = memtable->Find(table);
+    return part != nullptr && part->has_valid_times();
+  };
+  const bool any_valid_times =
+      has_valid_times(state.active) ||
+      std::any_of(state.sealed.begin(), state.sealed.end(), has_valid_times);
+  // A fact for all time covers any moment; every commit up to the newest lies before the last one.
+  const ValidTime now{any_valid_times ? clock->NowMicros() : 0};
+  const Point point{key, catalog::HashKey(key), {SystemTime::Max().micros - 1}, now};
+  const MemFact* fact = nullptr;
+  const TableMemtable* part = nullptr;
+  switch (DecideInMemory(state, newest, /*own=*/nullptr, table, point, &fact, &part)) {
+    case Decision::kGone:
+      break;
+    case Decision::kRow:
+      LAMINA_CHECK_MSG(fact->batch == MemFact::kInline,
+                       "GetNewestInline of a table whose rows are not inline");
+      totals_->AddGet(1, {});
+      value->append(fact->inline_value());
+      return true;
+    case Decision::kUndecided:
+      if (!state.version->FilesOf(table).empty()) return std::nullopt;
+      break;
+  }
+  totals_->AddGet(0, {});
+  return false;
+}
+
 Result<bool> Reader::GetInline(const Snapshot& snapshot, catalog::TableId table,
                                std::string_view key, SystemTime system, ValidTime valid,
                                const Memtable* own, std::string* value,
@@ -260,7 +293,7 @@ Result<bool> Reader::GetInline(const Snapshot& snapshot, catalog::TableId table,
   const Point point{key, catalog::HashKey(key), system, valid};
   const MemFact* fact = nullptr;
   const TableMemtable* part = nullptr;
-  switch (DecideInMemory(snapshot, own, table, point, &fact, &part)) {
+  switch (DecideInMemory(snapshot.state(), snapshot.commit(), own, table, point, &fact, &part)) {
     case Decision::kGone:
       totals_->AddGet(0, {});
       return false;

@@ -15,6 +15,7 @@
 
 #include <arrow/record_batch.h>
 
+#include "base/clock.h"
 #include "catalog/key_codec.h"
 #include "catalog/predicate.h"
 #include "engine/memtable.h"
@@ -90,6 +91,14 @@ class Reader {
   Result<bool> GetInline(const Snapshot& snapshot, catalog::TableId table, std::string_view key,
                          SystemTime system, ValidTime valid, const Memtable* own,
                          std::string* value, storage::sst::ReadCounters* counters) const;
+
+  /// What memory alone says of a key of an inline table, newest and valid now: appends the value;
+  /// false = no row; nullopt = the files have to be asked, through a snapshot. Of `state` it sees
+  /// the commits up to `newest`. No lock, no allocation but the value's, and no clock unless a fact
+  /// of the table is not for all time.
+  std::optional<bool> GetNewestInline(const ReadState& state, CommitId newest,
+                                      catalog::TableId table, std::string_view key,
+                                      base::Clock* clock, std::string* value) const;
 
   /// The stream keeps `snapshot` and `own` alive.
   Result<std::unique_ptr<ScanStream>> Scan(SnapshotPtr snapshot, ScanSpec spec,

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "test_database.h"
 #include "testing/reference_model.h"
@@ -72,6 +73,60 @@ TEST_F(DocumentTest, APutReturnsItsCommitAndIsRead) {
     EXPECT_FALSE(Must(db_->GetDocument("other", &out)));
     EXPECT_EQ(out, "");
   });
+}
+
+// The fast form reads memory without a snapshot, and without the clock where it may: same answers,
+// wherever the facts lie and whether they hold now, did, or will.
+TEST_F(DocumentTest, TheFastReadOfTheNewestAnswersAsTheOther) {
+  const int64_t now = base::SystemClock()->NowMicros();
+  constexpr int64_t kHour = 3'600'000'000;
+  const std::vector<ValidInterval> intervals = {
+      {},
+      {{now - kHour}, {now + kHour}},
+      {{now - kHour}, ValidTime::Max()},
+      {ValidTime::Min(), {now + kHour}},
+      {{now - 2 * kHour}, {now - kHour}},
+      {{now + kHour}, {now + 2 * kHour}},
+  };
+  const auto compare = [&] {
+    for (int k = 0; k < 8; ++k) {
+      const std::string key = fmt::format("k{}", k);
+      const auto expected = Must(db_->GetDocument(key));
+      std::string out = "old content";
+      EXPECT_EQ(Must(db_->GetDocument(key, &out)), expected.has_value()) << key;
+      EXPECT_EQ(out, expected.value_or("")) << key;
+    }
+  };
+  base::Random random(2013);
+  int found = 0;
+  for (int step = 0; step < 600; ++step) {
+    SCOPED_TRACE(step);
+    const std::string key = fmt::format("k{}", random.Uniform(7));  // k7 is never written
+    // For a while facts for all time only: then the clock is not asked.
+    const ValidInterval valid =
+        step % 200 < 60 ? ValidInterval{} : intervals[random.Uniform(intervals.size())];
+    switch (random.Uniform(12)) {
+      case 0:
+        Must(db_->Flush());
+        break;
+      case 1:
+        Reopen();
+        break;
+      case 2:
+        Must(db_->EraseDocument(key));
+        break;
+      case 3:
+      case 4:
+        Must(db_->DeleteDocument(key, valid));
+        break;
+      default:
+        PutDoc(key, fmt::format("v{}", step), valid);
+    }
+    compare();
+    found += Must(db_->GetDocument(key)).has_value() ? 1 : 0;
+  }
+  EXPECT_GT(found, 100);
+  EXPECT_LT(found, 550);
 }
 
 TEST_F(DocumentTest, AsOfAnEarlierCommitTheEarlierValueIsRead) {
