@@ -100,6 +100,14 @@ class ObjectStore {
   /// OK also when the object does not exist.
   virtual Status Delete(const std::string& path) = 0;
 
+  /// Deletes what writers that died left behind and nobody can see: temporary files, parts of
+  /// uploads, last changed before `older_than_micros` (UTC). Returns how many. Safe beside living
+  /// writers as long as none of them pauses for longer than that age.
+  virtual Result<int64_t> SweepUnfinished(int64_t older_than_micros) {
+    (void)older_than_micros;
+    return int64_t{0};
+  }
+
   virtual bool supports_append() const { return false; }
   /// Opens for appending; creates it (and makes the name durable) if absent. `truncate_to` >= 0
   /// first cuts the file.

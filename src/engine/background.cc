@@ -27,6 +27,7 @@ constexpr int64_t kBackoffFirstMicros = 100'000;
 constexpr int64_t kBackoffLastMicros = 30'000'000;
 constexpr int64_t kCompactionRetryMicros = 1'000'000;
 constexpr int64_t kGcDelayMinMicros = 100'000;
+constexpr int64_t kUnfinishedAgeMicros = int64_t{3600} * 1'000'000;  // no write takes as long
 
 int32_t MostLevel0Files(const storage::manifest::Version& version) {
   int64_t most = 0;
@@ -689,6 +690,13 @@ Result<GcReport> EngineImpl::Collect(bool dry_run, int64_t grace, bool no_compac
     counters_.gc_reclaim_micros.Add(static_cast<uint64_t>(report.reclaim_micros));
     counters_.gc_obsolete_bytes.Set(static_cast<int64_t>(report.kept_bytes));
     counters_.gc_pinned_bytes.Set(static_cast<int64_t>(report.pinned_bytes));
+  }
+  if (!dry_run) {
+    // Where nothing is being written, all of it is of the dead: an erase leaves no such trace
+    // either. Else what cannot be swept now is invisible, and the next collection tries again.
+    const int64_t age = no_compaction ? 0 : std::max(grace, kUnfinishedAgeMicros);
+    const Status swept = options_.store->SweepUnfinished(clock_->NowMicros() - age).status();
+    if (no_compaction) ARROW_RETURN_NOT_OK(swept);
   }
   ARROW_ASSIGN_OR_RAISE(const auto bases, manifest_->CollectBases(grace, dry_run));
   if (!dry_run) counters_.gc_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));

@@ -31,6 +31,9 @@ class SimStore final : public ObjectStore {
   Result<std::unique_ptr<ObjectWriter>> Create(const std::string& path) override;
   Result<std::vector<ObjectInfo>> List(const std::string& prefix) override;
   Status Delete(const std::string& path) override;
+  Result<int64_t> SweepUnfinished(int64_t older_than_micros) override {
+    return base_->SweepUnfinished(older_than_micros);
+  }
   bool supports_append() const override { return base_->supports_append(); }
   Result<std::unique_ptr<AppendFile>> OpenAppend(const std::string& path,
                                                  int64_t truncate_to) override;

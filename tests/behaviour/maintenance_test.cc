@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -738,6 +740,34 @@ TEST_F(MaintenanceTest, FiguresMoveWithTheirModule) {
   EXPECT_GT(figures()["manifest.loads"], 0);
   EXPECT_GT(figures()["manifest.head_nanos"], 0);
   EXPECT_GT(figures()["manifest.decode_nanos"], 0);
+}
+
+// A writer that died leaves a file under a temporary name. Nobody sees it; it must not stay for
+// ever.
+TEST(CollectionOnDiskTest, TemporaryFilesOfDeadWritersGo) {
+  namespace fs = std::filesystem;
+  const TempDirectory directory;
+  const auto db = Must(Database::Open(directory.path(), SmallOptions()));
+  Must(db->PutDocument("k", "v"));
+  Must(db->Flush());
+  const auto leave = [&](const std::string& name, std::chrono::hours ago) {
+    const fs::path path = fs::path(directory.path()) / "data" / name;
+    std::ofstream(path) << "dead";
+    fs::last_write_time(path, fs::file_time_type::clock::now() - ago);
+    return path;
+  };
+  const auto old = leave(".tmp-1-old", std::chrono::hours(2));
+  const auto young = leave(".tmp-1-young", std::chrono::hours(0));
+  Must(db->CollectGarbage(/*dry_run=*/true, 0));
+  EXPECT_TRUE(fs::exists(old)) << "a dry run deletes nothing";
+  Must(db->CollectGarbage(/*dry_run=*/false, 0));
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(young)) << "it may be of a job that still writes";
+  // An erase leaves no trace, and while it ends nothing is being written.
+  Must(db->EraseDocument("k"));
+  EXPECT_FALSE(fs::exists(young));
+  EXPECT_EQ(Must(db->GetDocument("k")), std::nullopt);
+  Must(db->Close());
 }
 
 }  // namespace

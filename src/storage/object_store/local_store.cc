@@ -590,7 +590,7 @@ Status LocalStore::RenameNew(const std::string& temp, const std::string& path, u
     // This file system cannot (NFS, some FUSE): a link fails on an existing name just as well.
     error = -files_->Link(root_fd_, temp, path);
     if (error == 0) {
-      // A second name that SweepTempFiles takes if this fails.
+      // A second name that SweepUnfinished takes if this fails.
       (void)files_->Unlink(root_fd_, temp);
       return Status::OK();
     }
@@ -846,7 +846,7 @@ Result<std::unique_ptr<StoreLock>> LocalStore::Lock(const std::string& path) {
   return std::make_unique<LocalLock>(files_, fd);
 }
 
-Result<int64_t> LocalStore::SweepTempFiles(int64_t older_than_micros) {
+Result<int64_t> LocalStore::SweepUnfinished(int64_t older_than_micros) {
   int64_t swept = 0;
   std::function<Status(const std::string&, bool, int)> visit =
       [&](const std::string& path, bool directory, int parent_fd) -> Status {

@@ -43,16 +43,13 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
   Result<std::unique_ptr<ObjectWriter>> Create(const std::string& path) override;
   Result<std::vector<ObjectInfo>> List(const std::string& prefix) override;
   Status Delete(const std::string& path) override;
+  Result<int64_t> SweepUnfinished(int64_t older_than_micros) override;
   bool supports_append() const override { return true; }
   Result<std::unique_ptr<AppendFile>> OpenAppend(const std::string& path,
                                                  int64_t truncate_to) override;
   Result<std::unique_ptr<StoreLock>> Lock(const std::string& path) override;
   std::string ToString() const override { return directory_; }
 
-  /// Deletes what writers that died left behind: temporary files last changed before
-  /// `older_than_micros` (UTC). Returns how many. Safe beside living writers as long as none of
-  /// them pauses for longer than that age.
-  Result<int64_t> SweepTempFiles(int64_t older_than_micros);
 
  private:
   friend class LocalObjectWriter;

@@ -117,7 +117,7 @@ TEST_F(LocalStoreTest, SweepTakesOldTempFilesOnly) {
                       fs::file_time_type::clock::now() - std::chrono::hours(2));
   auto writer = *store_->Create("data/t/new");
   EXPECT_EQ(1u, store_->List("")->size());
-  EXPECT_EQ(1, store_->SweepTempFiles(base::SystemClock()->NowMicros() - int64_t{3600} * 1'000'000)
+  EXPECT_EQ(1, store_->SweepUnfinished(base::SystemClock()->NowMicros() - int64_t{3600} * 1'000'000)
                    .ValueOr(-1));
   EXPECT_EQ(1, CountTempFiles());
   EXPECT_TRUE(writer->Finish().ok());
