@@ -206,10 +206,18 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
     storage::wal::ReplayOptions options;
     options.branch = kBranch;
     options.database_id = version.database_id;
-    options.floor = {version.wal_floor.epoch, version.wal_floor.segment};
     options.read_only = true;
-    ARROW_ASSIGN_OR_RAISE(const auto segments, storage::wal::ListSegments(store, kBranch));
-    ARROW_ASSIGN_OR_RAISE(const auto frames, storage::wal::ListFrames(store, options));
+    std::vector<storage::wal::SegmentInfo> segments;
+    std::vector<storage::wal::FrameInfo> frames;
+    // The owner may flush and prune beside us: what was listed holds only if the floor stayed.
+    for (auto floor = version.wal_floor;;) {
+      options.floor = {floor.epoch, floor.segment};
+      ARROW_ASSIGN_OR_RAISE(segments, storage::wal::ListSegments(store, kBranch));
+      ARROW_ASSIGN_OR_RAISE(frames, storage::wal::ListFrames(store, options));
+      ARROW_ASSIGN_OR_RAISE(const auto now, ManifestStore::Inspect(store, kBranch));
+      if (now.version->wal_floor == floor) break;
+      floor = now.version->wal_floor;
+    }
     out["wal"]["segments"] = ordered_json::array();
     for (const auto& s : segments)
       out["wal"]["segments"].push_back(

@@ -1,5 +1,6 @@
 // The program as people meet it: what it prints, its exit codes, and that the commands in README.md
 // and docs/guide/ do what these pages say. Starts $LAMINA_CLI.
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -16,6 +17,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "lamina/database.h"
 
 namespace lamina {
 namespace {
@@ -241,6 +244,36 @@ TEST_F(CliTest, ErrorsTeachAndExitCodesTell) {
   EXPECT_TRUE(json::accept(Error("lamina scan prices --wher x --json")));
   const auto quiet = Shell("set -o pipefail; lamina scan prices --csv | head -0");
   EXPECT_EQ(quiet.err, "");
+}
+
+TEST_F(CliTest, InspectWorksBesideADatabaseThatWritesFlushesAndPrunes) {
+  DatabaseOptions options;
+  options.memtable_rows = 1;
+  options.sync = SyncPolicy::kOff;
+  auto db = Database::Open((directory_ / "beside").string(), options).ValueOrDie();
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (int i = 0; !stop; ++i) {
+      ASSERT_TRUE(db->PutDocument("k", std::to_string(i)).ok());
+    }
+  });
+  int frames = 0;
+  for (int i = 0; i < 40; ++i) {
+    const Answer answer = Shell("lamina --db beside --json inspect wal");
+    EXPECT_EQ(answer.code, 0) << answer.err;
+    const json found = json::parse(answer.out, nullptr, /*allow_exceptions=*/false);
+    ASSERT_FALSE(found.is_discarded()) << answer.out;
+    for (const auto& frame : found["wal"]["frames"]) {
+      ++frames;
+      // What is being written at that moment looks like a torn tail, and is said to be one.
+      const std::string damage = frame["damage"];
+      EXPECT_TRUE(damage.empty() || damage.starts_with("torn tail")) << frame;
+    }
+  }
+  stop = true;
+  writer.join();
+  EXPECT_GT(frames, 0);
+  EXPECT_TRUE(db->Close().ok());
 }
 
 TEST_F(CliTest, AnInterruptedIngestEndsWithinASecondAndLeavesAGoodDatabase) {
