@@ -90,7 +90,7 @@ test-release: setup ## Only the long tests (model, durability, interop), in the 
 	$(call ctest,release,-L '^release$$' $(if $(TEST),-R '$(TEST)'))
 
 .PHONY: sim
-sim: setup ## Only the simulator: crashes, failures and damage on a simulated machine, in the release preset
+sim: setup ## Only the simulator: failures on a simulated machine, whole systems under seeds, in the release preset
 	$(call compile,release,sim_tests)
 	$(call ctest,release,-L '^sim$$' --verbose $(if $(TEST),-R '$(TEST)'))
 
