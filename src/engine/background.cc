@@ -126,11 +126,7 @@ void EngineImpl::FlushTask() {
     base::MutexLock lock(&publish_mu_);
     status = FlushSealed();
   }
-  if (status.ok()) {
-    ScheduleAfterPublish();
-    return;
-  }
-  // FlushSealed has seen to the next try.
+  if (status.ok()) ScheduleAfterPublish();  // else FlushSealed has seen to the next try
 }
 
 void EngineImpl::CompactionTask() {
