@@ -454,6 +454,7 @@ Result<std::vector<std::string>> EngineImpl::PruneLog(bool dry_run) {
       const auto segments,
       storage::wal::Prune(options_.store, options_.branch, {floor.epoch, floor.segment}, dry_run));
   std::vector<std::string> paths;
+  paths.reserve(segments.size());
   for (const auto& segment : segments)
     paths.push_back(storage::wal::SegmentPath(options_.branch, segment.id));
   return paths;
@@ -659,7 +660,7 @@ Result<GcReport> EngineImpl::Collect(bool dry_run, int64_t grace, bool no_compac
     ARROW_ASSIGN_OR_RAISE(const VersionPtr now, manifest_->Refresh());
     if (options_.read_only || now->owner_epoch == epoch_) return Status::OK();
     LAMINA_REACHED("engine.gc.fenced");
-    const Status fenced =
+    Status fenced =
         MakeError(ErrorCode::kFenced,
                   fmt::format("a newer owner has claimed the database: own_epoch={} newest={}",
                               epoch_, now->owner_epoch),

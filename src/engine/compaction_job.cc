@@ -149,7 +149,7 @@ class Job final : public CompactionJob {
 
   Status Run() override {
     const int64_t start = context_.clock->MonotonicNanos();
-    const auto status = DoRun();
+    Status status = DoRun();
     out_.stats.nanos = static_cast<uint64_t>(context_.clock->MonotonicNanos() - start);
     if (!status.ok()) Abandon();
     return status;

@@ -42,6 +42,7 @@ TEST_P(EngineConcurrencyTest, WritersAndReadersBesideFlushAndCompaction) {
   std::vector<std::vector<uint64_t>> commits(kWriters);
   {
     std::vector<base::Thread> threads;
+    threads.reserve(kWriters);
     for (int w = 0; w < kWriters; ++w) {
       threads.emplace_back("writer", [&, w] {
         for (int i = 0; i < kCommits; ++i) {
@@ -111,6 +112,7 @@ TEST(EngineGroupCommitTest, SixtyFourWritersShareTheirSyncs) {
   constexpr int kCommits = 10;
   {
     std::vector<base::Thread> threads;
+    threads.reserve(kWriters);
     for (int w = 0; w < kWriters; ++w) {
       threads.emplace_back("writer", [&, w] {
         for (int i = 0; i < kCommits; ++i) {
@@ -188,6 +190,7 @@ TEST(EngineConcurrencyTransactionTest, CountersLoseNoIncrement) {
   constexpr int kIncrements = 60;
   {
     std::vector<base::Thread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back("worker", [&] {
         for (int i = 0; i < kIncrements;) {
@@ -215,6 +218,7 @@ TEST(EngineConcurrencyTransactionTest, OneOfManyEqualIdempotencyKeysCommits) {
   std::atomic<int> fresh{0};
   for (int round = 0; round < 20; ++round) {
     std::vector<base::Thread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back("worker", [&, t] {
         WriteBatch batch;

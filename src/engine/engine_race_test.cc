@@ -434,6 +434,7 @@ TEST_F(EngineRaceTest, ASnapshotsFilesOutliveEverySweepBesideIt) {
   std::atomic<bool> running{true};
   std::atomic<uint64_t> reads{0};
   std::vector<base::Thread> readers;
+  readers.reserve(3);
   for (int r = 0; r < 3; ++r) {
     readers.emplace_back("reader", [&, r] {
       while (running) {

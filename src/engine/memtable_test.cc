@@ -208,6 +208,7 @@ TEST(MemtableTest, ReadersRunBesideTheWriter) {
   std::atomic<uint64_t> published{0};
   constexpr uint64_t kCommits = 4000;
   std::vector<base::Thread> readers;
+  readers.reserve(2);
   for (int r = 0; r < 2; ++r) {
     readers.emplace_back("reader", [&, r] {
       base::Random random(static_cast<uint64_t>(r) + 1);

@@ -226,7 +226,7 @@ Result<BatchPtr> RowMerger::NextOrdered() {
       if (bound.has_value()) {
         // Without keys, last_key is only the file's: what is left of the file may lie below it.
         const bool has_keys = block.key_rows != nullptr || block.keys != nullptr;
-        winner->bound = has_keys ? std::max(std::move(*bound), block.last_key) : std::move(*bound);
+        winner->bound = has_keys ? std::max(*bound, block.last_key) : *bound;
       }
       winner->block = {};
       winner->valid_from = winner->system_from = nullptr;

@@ -14,7 +14,6 @@
 namespace lamina::engine {
 namespace {
 
-using storage::DataFile;
 using storage::DataFilePtr;
 using storage::FileKind;
 using storage::sst::FileReaderPtr;

@@ -32,7 +32,7 @@ struct Statement {
 class History {
  public:
   explicit History(uint64_t seed)
-      : random_(seed), world(2 + static_cast<int32_t>(random_.Uniform(3))) {
+      : random_(seed), world_(2 + static_cast<int32_t>(random_.Uniform(3))) {
     keys_ = 2 + static_cast<int64_t>(random_.Uniform(12));
     with_valid_ = !random_.OneIn(4);
     commits_ = 4 + random_.Uniform(30);
@@ -41,7 +41,7 @@ class History {
     FillMemtables();
   }
 
-  World& w() { return world; }
+  World& w() { return world_; }
 
  private:
   ValidInterval RandomValid() {
@@ -63,7 +63,7 @@ class History {
       s.row.name = "v" + std::to_string(commit) + "." + std::to_string(i);
       const uint64_t dice = random_.Uniform(40);
       s.kind = dice == 0 ? FactKind::kErase : dice < 10 ? FactKind::kDelete : FactKind::kPut;
-      writes.push_back({"t", world.Key(s.row.id), s.kind, s.row.valid, s.row.name});
+      writes.push_back({"t", world_.Key(s.row.id), s.kind, s.row.valid, s.row.name});
       statements.push_back(std::move(s));
     }
     writes_.push_back(std::move(writes));
@@ -168,8 +168,8 @@ class History {
         }
         at_rest.push_back(std::move(row));
       }
-      world.AddFile(place.first == 2 ? FileKind::kHistory : FileKind::kCurrent,
-                    place.first == 1 ? 1 : 0, at_rest, rewritten);
+      world_.AddFile(place.first == 2 ? FileKind::kHistory : FileKind::kCurrent,
+                     place.first == 1 ? 1 : 0, at_rest, rewritten);
     }
   }
 
@@ -184,7 +184,7 @@ class History {
     for (uint64_t c = flushed_ + 1; c <= commits_; ++c) {
       WriteBatch batch;
       for (const Statement& s : history_[c - 1])
-        ASSERT_TRUE(batch.Add(world.Write(s.row, s.kind)).ok());
+        ASSERT_TRUE(batch.Add(world_.Write(s.row, s.kind)).ok());
       Memtable* target = nullptr;
       if (c >= own_from_) {
         if (own == nullptr) own = Memtable::Make();
@@ -196,9 +196,9 @@ class History {
       ASSERT_TRUE(target->Apply(batch, {c}, Time(c)).ok());
     }
     std::vector<std::shared_ptr<const Memtable>> sealed(memtables.begin(), memtables.end() - 1);
-    snapshot = world.MakeSnapshot({seen_}, seen_ == 0 ? SystemTime::Min() : Time(seen_), {flushed_},
-                                  flushed_ == 0 ? SystemTime::Min() : Time(flushed_), sealed,
-                                  memtables.back());
+    snapshot = world_.MakeSnapshot({seen_}, seen_ == 0 ? SystemTime::Min() : Time(seen_),
+                                   {flushed_}, flushed_ == 0 ? SystemTime::Min() : Time(flushed_),
+                                   sealed, memtables.back());
     newest = own != nullptr ? Time(commits_) : snapshot->system();
     // What the reads may see: an erase after the snapshot would take from the model what the
     // snapshot still shows.
@@ -210,7 +210,7 @@ class History {
   static SystemTime Time(uint64_t commit) { return {static_cast<int64_t>(commit) * kTick}; }
 
   base::Random random_;
-  World world;
+  World world_;
   int64_t keys_;
   bool with_valid_;
   uint64_t commits_;
@@ -229,8 +229,9 @@ class History {
   base::Random& random() { return random_; }
   std::vector<testing::ModelRow> ToModel(const std::vector<TestRow>& rows) const {
     std::vector<testing::ModelRow> out;
+    out.reserve(rows.size());
     for (const TestRow& row : rows)
-      out.push_back({world.Key(row.id), row.valid, row.system, {row.commit}, row.name});
+      out.push_back({world_.Key(row.id), row.valid, row.system, {row.commit}, row.name});
     return testing::Coalesce(std::move(out));
   }
 };

@@ -42,6 +42,7 @@ std::shared_ptr<Memtable> Facts(const World& world, uint64_t commit,
 
 std::vector<std::string> Names(const std::vector<TestRow>& rows) {
   std::vector<std::string> names;
+  names.reserve(rows.size());
   for (const TestRow& row : rows) names.push_back(row.name);
   return names;
 }

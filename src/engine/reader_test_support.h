@@ -32,10 +32,12 @@ namespace lamina::engine::reader_testing {
 #define ASSERT_OK_TO(lhs, expr) ASSERT_OK_TO_IMPL(LAMINA_TEST_CONCAT(result_, __LINE__), lhs, expr)
 #define LAMINA_TEST_CONCAT_IMPL(a, b) a##b
 #define LAMINA_TEST_CONCAT(a, b) LAMINA_TEST_CONCAT_IMPL(a, b)
+// NOLINTBEGIN(bugprone-macro-parentheses): names and declarations cannot stand in parentheses.
 #define ASSERT_OK_TO_IMPL(result, lhs, expr)              \
   auto&& result = (expr);                                 \
   ASSERT_TRUE(result.ok()) << result.status().ToString(); \
   lhs = std::move(result).ValueUnsafe()
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// A row version of the table (id int64 primary key, name utf8, score double).
 struct TestRow {

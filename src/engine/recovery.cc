@@ -198,7 +198,7 @@ Status EngineImpl::LoadAndReplay() {
   for (;;) {
     const storage::manifest::VersionPtr version = manifest_->current();
     StartFrom(version);
-    const Status replayed = ReplayLog();
+    Status replayed = ReplayLog();
     if (replayed.ok()) break;
     // Without the lock the owner may flush and prune beside us: then the log that we found damaged
     // is not the one that the newest version asks for.

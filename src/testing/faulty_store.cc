@@ -21,7 +21,7 @@ class FaultyStore::Plan {
 
   Verdict Judge(RequestKind kind, std::string_view path) {
     std::function<void()> meanwhile;
-    const Verdict verdict = Decide(kind, path, &meanwhile);
+    Verdict verdict = Decide(kind, path, &meanwhile);
     if (meanwhile) meanwhile();
     return verdict;
   }

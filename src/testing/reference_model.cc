@@ -113,6 +113,7 @@ std::vector<ModelKeyValues> ReferenceModel::ScanPoints(
     const std::string& table, const ModelKeyRange& range,
     const std::vector<ModelPoint>& points) const {
   std::vector<ModelKeyValues> result;
+  result.reserve(points.size());
   for (const ModelPoint& point : points)
     result.push_back(Scan(table, range, point.system, point.valid));
   return result;
@@ -158,6 +159,7 @@ std::vector<ModelPoint> ReferenceModel::AllPoints(const std::string& table) cons
 
 std::vector<std::string> ReferenceModel::Tables() const {
   std::vector<std::string> names;
+  names.reserve(tables_.size());
   for (const auto& [name, table] : tables_) names.push_back(name);
   return names;
 }

@@ -746,6 +746,7 @@ std::vector<std::string> SimFileSystem::Files() const {
   std::vector<std::pair<std::string, InodePtr>> files;
   ListFiles(*inodes_.at(kRoot), "", &files);
   std::vector<std::string> paths;
+  paths.reserve(files.size());
   for (const auto& [path, inode] : files) paths.push_back(path);
   return paths;
 }

@@ -1,5 +1,6 @@
 #include "testing/sim_scheduler.h"
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -21,11 +22,11 @@ int Increments(uint64_t seed, bool locked, uint64_t* hash = nullptr) {
   for (int i = 0; i < 2; ++i) {
     sim.Spawn("actor-" + std::to_string(i), [&] {
       for (int n = 0; n < 3; ++n) {
-        if (locked) mu.Lock();
+        std::optional<base::MutexLock> lock;
+        if (locked) lock.emplace(&mu);
         const int seen = value;
         SimYield("between");
         value = seen + 1;
-        if (locked) mu.Unlock();
       }
     });
   }

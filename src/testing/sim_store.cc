@@ -63,13 +63,13 @@ class SimStore::Appender final : public AppendFile {
 
   Status Append(std::string_view bytes) override {
     ARROW_RETURN_NOT_OK(Begin("store.append", latency_micros_max_));
-    const Status status = base_->Append(bytes);
+    Status status = base_->Append(bytes);
     SimYield("store.append.done");
     return status;
   }
   Status Sync() override {
     ARROW_RETURN_NOT_OK(Begin("store.sync", latency_micros_max_));
-    const Status status = base_->Sync();
+    Status status = base_->Sync();
     SimYield("store.sync.done");
     return status;
   }
@@ -138,7 +138,7 @@ Result<std::vector<ObjectInfo>> SimStore::List(const std::string& prefix) {
 
 Status SimStore::Delete(const std::string& path) {
   ARROW_RETURN_NOT_OK(Begin("store.delete", latency_micros_max_));
-  const Status status = base_->Delete(path);
+  Status status = base_->Delete(path);
   SimYield("store.delete.done");
   return status;
 }

@@ -298,11 +298,13 @@ TEST_F(ManifestStoreTest, NewerOwnerFencesTheOlder) {
 TEST_F(ManifestStoreTest, RacingClaimsGetDifferentEpochs) {
   Create();
   std::vector<std::unique_ptr<ManifestStore>> stores;
+  stores.reserve(4);
   for (int i = 0; i < 4; ++i) stores.push_back(Open());
   base::Mutex mu;
   std::set<uint64_t> epochs;
   {
     std::vector<base::Thread> threads;
+    threads.reserve(stores.size());
     for (auto& store : stores) {
       threads.emplace_back("claim", [&] {
         const auto v = store->ClaimOwnership();

@@ -39,6 +39,7 @@ void ExpectMisfit(const Version& base, const VersionEdit& edit, const std::strin
 
 std::vector<std::string> RetiredPaths(const Version& v) {
   std::vector<std::string> paths;
+  paths.reserve(v.retired.size());
   for (const RetiredObject& object : v.retired) paths.push_back(object.path);
   std::sort(paths.begin(), paths.end());
   return paths;
@@ -324,6 +325,7 @@ TEST_P(VersionModelTest, RandomEditsAgreeWithANaiveModel) {
     edit.created_micros = step;
     Model after = model;
     std::vector<std::pair<uint64_t, base::Ulid>> names;
+    names.reserve(model.files.size());
     for (const auto& [name, f] : model.files) names.push_back(name);
     std::shuffle(names.begin(), names.end(), random);
     const size_t removals = names.empty() ? 0 : random.Uniform(std::min<uint64_t>(names.size(), 4));

@@ -48,7 +48,7 @@ class CountingStore::Writer final : public ObjectWriter {
       : base_(std::move(base)), counters_(std::move(counters)), domain_(domain) {}
 
   Status Write(std::string_view bytes) override {
-    const Status status = base_->Write(bytes);
+    Status status = base_->Write(bytes);
     counters_->Add(RequestKind::kWrite, domain_, status, bytes.size());
     return status;
   }
@@ -71,12 +71,12 @@ class CountingStore::Appender final : public AppendFile {
       : base_(std::move(base)), counters_(std::move(counters)), domain_(domain) {}
 
   Status Append(std::string_view bytes) override {
-    const Status status = base_->Append(bytes);
+    Status status = base_->Append(bytes);
     counters_->Add(RequestKind::kAppend, domain_, status, bytes.size());
     return status;
   }
   Status Sync() override {
-    const Status status = base_->Sync();
+    Status status = base_->Sync();
     counters_->Add(RequestKind::kSync, domain_, status, 0);
     return status;
   }
@@ -155,7 +155,7 @@ Result<std::vector<ObjectInfo>> CountingStore::List(const std::string& prefix) {
 }
 
 Status CountingStore::Delete(const std::string& path) {
-  const Status status = base_->Delete(path);
+  Status status = base_->Delete(path);
   counters_->Add(RequestKind::kDelete, DomainOf(path), status, 0);
   return status;
 }

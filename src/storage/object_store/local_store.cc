@@ -286,7 +286,7 @@ class LocalAppendFile final : public AppendFile {
   Status Fail(int error, const char* call) {
     const ErrorCode mapped = CodeOfErrno(error);
     const ErrorCode code = mapped == ErrorCode::kResourceExhausted ? mapped : ErrorCode::kStopped;
-    const Status status = ErrnoError(code, error, call, path_);
+    Status status = ErrnoError(code, error, call, path_);
     base::MutexLock lock(&mu_);
     if (failure_.ok()) failure_ = status;
     failed_.store(true, std::memory_order_release);

@@ -185,6 +185,7 @@ TEST_P(ObjectStoreConformance, ConcurrentConditionalPutsLoseNoUpdate) {
   constexpr int kRounds = 10;
   {
     std::vector<base::Thread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back("cas", [&] {
         for (int done = 0; done < kRounds;) {
@@ -209,6 +210,7 @@ TEST_P(ObjectStoreConformance, OneOfManyConcurrentCreatorsWins) {
   std::atomic<int> won{0};
   {
     std::vector<base::Thread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back("create", [&, t] {
         auto put = store_->Put("manifest/x", std::to_string(t), PutCondition::IfAbsent());

@@ -17,7 +17,7 @@ Status NotOurs(const std::string& path, const char* what) {
 }  // namespace
 
 Status PutOnce(ObjectStore* store, const std::string& path, std::string_view bytes) {
-  const Status put = store->Put(path, bytes, PutCondition::IfAbsent()).status();
+  Status put = store->Put(path, bytes, PutCondition::IfAbsent()).status();
   if (put.ok() || CodeOf(put) != ErrorCode::kAlreadyExists) return put;
   LAMINA_REACHED("object_store.put_once.exists");
   const auto there = store->Get(path, nullptr);

@@ -169,7 +169,7 @@ std::shared_ptr<arrow::DataType> TypeAtRest(const std::shared_ptr<arrow::DataTyp
         fields.push_back(field->WithType(TypeAtRest(field->type())));
         same = same && fields.back()->type() == field->type();
       }
-      return same ? type : arrow::struct_(std::move(fields));
+      return same ? type : arrow::struct_(fields);
     }
     default:
       return type;
@@ -187,7 +187,7 @@ Result<std::shared_ptr<arrow::Array>> ViewAs(const std::shared_ptr<arrow::Array>
                      fmt::format("column memory does not fit the type: from={} to={}",
                                  array->type()->ToString(), type->ToString()));
   }
-  return arrow::MakeArray(std::move(view));
+  return arrow::MakeArray(view);
 }
 
 Result<std::shared_ptr<arrow::Array>> Convert(const std::shared_ptr<arrow::Array>& array,

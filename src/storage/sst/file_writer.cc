@@ -452,7 +452,7 @@ class FileWriterImpl final : public FileWriter {
     pending_bytes_ -= bytes;
     flushed_bytes_ += bytes;
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Table> table,
-                          arrow::Table::FromRecordBatches(at_rest_schema_, std::move(batches)));
+                          arrow::Table::FromRecordBatches(at_rest_schema_, batches));
     constexpr int64_t kSmallChunk = 1024;
     if (table->column(0)->num_chunks() > count / kSmallChunk + 1) {
       ARROW_ASSIGN_OR_RAISE(

@@ -129,7 +129,7 @@ class Fields {
 TEST(FormatDocTest, DeletionVectorsFieldsAndExampleAreWhatTheCodeWrites) {
   const std::string path = "docs/format/deletion-vector.md";
   const auto vector = Must(DeletionVector::Make(
-      {{1, SystemTime{10}}, {2, SystemTime{10}}, {5, kRewritten}}, /*rows=*/8));
+      {{1, SystemTime{10}}, {2, SystemTime{10}}, {5, kRewritten}}, /*row_count=*/8));
   const std::string bytes = vector->Encode();
   const auto lines = Section(path, "");
   Fields fields(bytes, Table(lines));

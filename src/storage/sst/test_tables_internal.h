@@ -168,10 +168,12 @@ inline KeyedBatch MakeRows(const catalog::TableSchema& table,
   for (int i = 0; i < storage->num_columns(); ++i) {
     // Concatenation of slices: take() lacks some types.
     std::vector<std::shared_ptr<arrow::Array>> parts;
+    parts.reserve(order.size());
     for (const int64_t row : order) parts.push_back(storage->column(i)->Slice(row, 1));
     out.push_back(Must(arrow::Concatenate(parts)));
   }
   std::vector<std::shared_ptr<arrow::Array>> key_parts;
+  key_parts.reserve(order.size());
   for (const int64_t row : order) key_parts.push_back(keys->Slice(row, 1));
   const auto sorted_keys =
       std::static_pointer_cast<arrow::BinaryArray>(Must(arrow::Concatenate(key_parts)));

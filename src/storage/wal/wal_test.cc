@@ -240,7 +240,7 @@ TEST_F(WalTest, TailCutAtEveryByteKeepsAPrefix) {
   ASSERT_GT(Segments().size(), 2u);
   const auto whole = Copy();
   const std::string last = SegmentPath("main", Segments().back().first);
-  const std::string bytes = whole.at(last);
+  const std::string& bytes = whole.at(last);
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
     SCOPED_TRACE(cut);
     Restore(whole);
