@@ -120,14 +120,14 @@ format: setup ## Format all C++ sources in place
 .PHONY: fuzz
 fuzz: setup ## Run each fuzz target for SECONDS=60; finds and new inputs stay in the build folder
 	$(call compile,fuzz,fuzz_targets)
-	@# The options are those of the tests (CMakeLists.txt says why).
+	@# The options are those of the tests (CMakeLists.txt says why). What the targets print on stdout is not looked at.
 	@shopt -s nullglob; ran=0; export ARROW_DEFAULT_MEMORY_POOL=system UBSAN_OPTIONS=print_stacktrace=1; \
 	export LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0; \
 	$(PYTHON) tools/fuzz_seeds.py $(BUILD)/fuzz/seeds; \
 	for target in $(BUILD)/fuzz/fuzz/*_fuzz; do \
 	  name="$$(basename "$$target")"; found="$(BUILD)/fuzz/corpus/$$name"; seeds="$(BUILD)/fuzz/seeds/$$name"; \
 	  mkdir -p "$$found"; echo "fuzz: $$name, $(SECONDS) s"; \
-	  "$$target" -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
+	  "$$target" -close_fd_mask=1 -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
 	    -artifact_prefix="$(BUILD)/fuzz/$$name-" "$$found" $$([[ ! -d "$$seeds" ]] || echo "$$seeds"); \
 	  ran=$$((ran + 1)); \
 	done; echo "fuzz: $$ran targets, no failure"

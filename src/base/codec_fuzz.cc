@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/codec.h"
+#include "testing/fuzz_target.h"
 
 namespace {
 
@@ -22,7 +23,7 @@ void Walk(lamina::base::MessageReader reader, int depth) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(codec_fuzz)(const uint8_t* data, size_t size) {
   Walk(lamina::base::MessageReader({reinterpret_cast<const char*>(data), size}), 4);
   return 0;
 }

@@ -5,8 +5,9 @@
 
 #include "base/check.h"
 #include "lamina/time.h"
+#include "testing/fuzz_target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(time_fuzz)(const uint8_t* data, size_t size) {
   const auto parsed = lamina::ParseTimestamp({reinterpret_cast<const char*>(data), size});
   if (!parsed.ok()) return 0;
   const auto again = lamina::ParseTimestamp(lamina::FormatTimestamp(*parsed));

@@ -7,8 +7,9 @@
 #include <arrow/api.h>
 
 #include "catalog/key_codec.h"
+#include "testing/fuzz_target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(key_codec_fuzz)(const uint8_t* data, size_t size) {
   using namespace lamina::catalog;  // NOLINT(google-build-using-namespace)
   if (size < 2) return 0;
   // Every kind of key component there is.
@@ -34,6 +35,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                                     arrow::decimal128(38, 2),
                                                     arrow::decimal256(76, 2),
                                                     arrow::date32(),
+                                                    arrow::date64(),
+                                                    arrow::time32(arrow::TimeUnit::SECOND),
+                                                    arrow::timestamp(arrow::TimeUnit::SECOND),
                                                     arrow::time32(arrow::TimeUnit::MILLI),
                                                     arrow::time64(arrow::TimeUnit::MICRO),
                                                     arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),

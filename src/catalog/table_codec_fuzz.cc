@@ -3,8 +3,9 @@
 #include <cstdlib>
 
 #include "catalog/schema.h"
+#include "testing/fuzz_target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(table_codec_fuzz)(const uint8_t* data, size_t size) {
   using namespace lamina::catalog;  // NOLINT(google-build-using-namespace)
   auto table = DecodeTable({reinterpret_cast<const char*>(data), size});
   if (!table.ok()) return 0;

@@ -53,7 +53,9 @@ struct IngestOptions {
   std::string null_text;           ///< CSV: this text is null too (beside the empty field).
   std::vector<std::string> types;  ///< CSV: "column=type", for a new table.
 };
-/// Opens the database itself: not before the file is understood.
+/// One file into an open database.
+Status IngestInto(Database* db, const IngestOptions& options, bool json);
+/// The same, and opens the database itself: not before the file is understood.
 Status RunIngest(const std::string& directory, const IngestOptions& options, bool json);
 
 /// When and what to read, as typed.

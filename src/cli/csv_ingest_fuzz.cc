@@ -13,22 +13,20 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "testing/fuzz_target.h"
 
 namespace {
 
 const std::string& Path() {
-  static const std::string path = [] {
-    // What the commands print is not looked at.
-    if (std::freopen("/dev/null", "w", stdout) == nullptr) std::abort();
-    return (std::filesystem::temp_directory_path() / fmt::format("lamina-fuzz-{}.csv", getpid()))
-        .string();
-  }();
+  static const std::string path =
+      (std::filesystem::temp_directory_path() / fmt::format("lamina-fuzz-{}.csv", getpid()))
+          .string();
   return path;
 }
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(csv_ingest_fuzz)(const uint8_t* data, size_t size) {
   using namespace lamina;  // NOLINT(google-build-using-namespace)
   if (size == 0) return 0;
   {
@@ -54,8 +52,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if ((data[0] & 4) != 0) ingest.valid_from = "from";
   if ((data[0] & 8) != 0) ingest.valid_to = "to";
   if ((data[0] & 16) != 0) ingest.null_text = "NA";
-  const Status status = cli::RunIngest(db.get(), ingest, /*json=*/true);
+  const Status status = cli::IngestInto(db.get(), ingest, /*json=*/true);
   LAMINA_CHECK_MSG(status.ok() || CodeOf(status) != ErrorCode::kInternal, status.ToString());
   LAMINA_CHECK(db->Check().ValueOrDie().empty());
+  std::filesystem::remove(Path());
   return 0;
 }

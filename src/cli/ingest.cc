@@ -351,10 +351,8 @@ class Ingest {
   uint64_t rows_ = 0, commits_ = 0;
 };
 
-}  // namespace
-
-Status RunIngest(const std::string& directory, const IngestOptions& options, bool as_json) {
-  ARROW_ASSIGN_OR_RAISE(auto source, OpenSource(options));
+// Whether the columns that the options name are in the file.
+Status CheckNames(const IngestOptions& options, const Source& source) {
   const auto columns = source.schema()->field_names();
   const auto has = [&](const std::string& name) {
     return std::find(columns.begin(), columns.end(), name) != columns.end();
@@ -368,21 +366,40 @@ Status RunIngest(const std::string& directory, const IngestOptions& options, boo
       return Bad(fmt::format("a column cannot be key and valid time at once: column={}", name));
     }
   }
-  const bool makes = !options.key.empty() || options.no_key;
+  return Status::OK();
+}
+
+Status Load(Database* db, const IngestOptions& options, Source source, bool as_json,
+            uint64_t* rows) {
+  if (source.csv != nullptr && source.csv->header_only() && options.types.empty() &&
+      !db->GetTable(options.table).ok()) {
+    return Bad(fmt::format("file has a header but no rows: file={}", options.file),
+               "columns get their types from rows; or give each with --type column=text");
+  }
+  Ingest run(options, std::move(source), db, as_json);
+  auto result = run.Run();
+  *rows = run.rows();
+  return result;
+}
+
+}  // namespace
+
+Status IngestInto(Database* db, const IngestOptions& options, bool as_json) {
+  ARROW_ASSIGN_OR_RAISE(auto source, OpenSource(options));
+  ARROW_RETURN_NOT_OK(CheckNames(options, source));
+  uint64_t rows = 0;
+  return Load(db, options, std::move(source), as_json, &rows);
+}
+
+Status RunIngest(const std::string& directory, const IngestOptions& options, bool as_json) {
+  ARROW_ASSIGN_OR_RAISE(auto source, OpenSource(options));
+  ARROW_RETURN_NOT_OK(CheckNames(options, source));
   DatabaseOptions open;
-  open.create_if_missing = makes;
+  open.create_if_missing = !options.key.empty() || options.no_key;
   const bool was_there = std::filesystem::exists(directory);
   uint64_t rows = 0;
   auto status = WithDatabase(directory, open, [&](Database* db) {
-    if (source.csv != nullptr && source.csv->header_only() && options.types.empty() &&
-        !db->GetTable(options.table).ok()) {
-      return Bad(fmt::format("file has a header but no rows: file={}", options.file),
-                 "columns get their types from rows; or give each with --type column=text");
-    }
-    Ingest run(options, std::move(source), db, as_json);
-    auto result = run.Run();
-    rows = run.rows();
-    return result;
+    return Load(db, options, std::move(source), as_json, &rows);
   });
   // An error changes nothing: a database made for this file alone goes again.
   if (!status.ok() && rows == 0 && !was_there) std::filesystem::remove_all(directory);

@@ -10,6 +10,7 @@
 #include <arrow/api.h>
 
 #include "base/check.h"
+#include "testing/fuzz_target.h"
 
 namespace {
 
@@ -17,8 +18,6 @@ using namespace lamina;  // NOLINT(google-build-using-namespace)
 
 Database* Sample() {
   static const std::unique_ptr<Database> db = [] {
-    // What the commands print is not looked at.
-    if (std::freopen("/dev/null", "w", stdout) == nullptr) std::abort();
     auto made = Database::OpenInMemory().ValueOrDie();
     arrow::StringBuilder kind;
     arrow::Int64Builder id;
@@ -47,11 +46,11 @@ Database* Sample() {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(scan_command_fuzz)(const uint8_t* data, size_t size) {
   std::string_view rest(reinterpret_cast<const char*>(data), size);
   const auto line = [&] {
     const size_t end = rest.find('\n');
-    const std::string text(rest.substr(0, end));
+    std::string text(rest.substr(0, end));
     rest = end == std::string_view::npos ? "" : rest.substr(end + 1);
     return text;
   };

@@ -8,6 +8,7 @@
 #include "catalog/schema.h"
 #include "engine/memtable.h"
 #include "engine/write_batch.h"
+#include "testing/fuzz_target.h"
 
 namespace {
 
@@ -28,7 +29,7 @@ lamina::catalog::TableSchemaPtr Table() {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(write_batch_fuzz)(const uint8_t* data, size_t size) {
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
   auto batch = lamina::engine::WriteBatch::Decode(
       payload,

@@ -6,11 +6,12 @@
 
 #include "base/check.h"
 #include "storage/manifest/format_internal.h"
+#include "testing/fuzz_target.h"
 
 using namespace lamina;                     // NOLINT(google-build-using-namespace)
 using namespace lamina::storage::manifest;  // NOLINT(google-build-using-namespace)
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(manifest_fuzz)(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const auto version = DecodeVersion(bytes);
   if (version.ok()) {

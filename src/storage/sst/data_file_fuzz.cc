@@ -11,6 +11,7 @@
 #include "storage/sst/file_writer.h"
 #include "storage/sst/reseal_internal.h"
 #include "storage/sst/row_batch.h"
+#include "testing/fuzz_target.h"
 
 namespace {
 
@@ -74,7 +75,7 @@ Sample MakeSample() {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(data_file_fuzz)(const uint8_t* data, size_t size) {
   static const Sample sample = MakeSample();
   std::string bytes = sample.bytes;
   for (size_t i = 0; i + 3 <= size; i += 3) {

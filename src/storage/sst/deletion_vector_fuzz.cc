@@ -6,8 +6,9 @@
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "storage/sst/deletion_vector.h"
+#include "testing/fuzz_target.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(deletion_vector_fuzz)(const uint8_t* data, size_t size) {
   using lamina::storage::sst::DeletionVector;
   std::string bytes(reinterpret_cast<const char*>(data), size);
   lamina::base::PutFixed32(&bytes, lamina::base::Crc32c(bytes));

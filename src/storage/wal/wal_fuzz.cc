@@ -10,6 +10,7 @@
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "storage/wal/wal_internal.h"
+#include "testing/fuzz_target.h"
 
 using namespace lamina;                // NOLINT(google-build-using-namespace)
 using namespace lamina::storage::wal;  // NOLINT(google-build-using-namespace)
@@ -119,7 +120,7 @@ void AsChanges(std::string_view bytes) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+LAMINA_FUZZ_TARGET(wal_fuzz)(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   AsSegment(bytes);
   AsChanges(bytes);
