@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include <arrow/array/array_nested.h>
+#include <arrow/array/util.h>
 #include <arrow/type_traits.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>

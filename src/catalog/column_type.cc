@@ -38,8 +38,9 @@ bool HasScale(const arrow::DataType& type) {
 }
 
 // Accepted is what the Parquet writer of Arrow C++ takes and its reader gives back unchanged, given
-// the stored Arrow schema (SchemaTest.EveryAcceptedTypeReturnsFromParquetUnchanged), and what
-// Arrow's take and concatenate can handle.
+// the stored Arrow schema (SchemaTest.EveryAcceptedTypeReturnsFromParquetUnchanged), or what
+// storage keeps as plain integers (units of seconds, date64: sst::TypeAtRest), and what Arrow's
+// take and concatenate can handle.
 TypeProblem FindTypeProblem(const arrow::DataType& type, int depth = 0) {
   if (depth > kTypeDepthMax) {
     return {fmt::format("nested deeper than {}", kTypeDepthMax), "flatten the column"};
@@ -59,7 +60,10 @@ TypeProblem FindTypeProblem(const arrow::DataType& type, int depth = 0) {
     case Type::FLOAT:
     case Type::DOUBLE:
     case Type::DATE32:
+    case Type::DATE64:
+    case Type::TIME32:
     case Type::TIME64:
+    case Type::TIMESTAMP:
     case Type::DURATION:
     case Type::STRING:
     case Type::LARGE_STRING:
@@ -79,18 +83,6 @@ TypeProblem FindTypeProblem(const arrow::DataType& type, int depth = 0) {
         return {"width 0", "use binary"};
       }
       return {};
-    case Type::TIMESTAMP:
-      if (static_cast<const arrow::TimestampType&>(type).unit() == arrow::TimeUnit::SECOND) {
-        return {"Parquet has no unit of seconds", "use timestamp[ms] or timestamp[us]"};
-      }
-      return {};
-    case Type::TIME32:
-      if (static_cast<const arrow::Time32Type&>(type).unit() == arrow::TimeUnit::SECOND) {
-        return {"Parquet has no unit of seconds", "use time32[ms]"};
-      }
-      return {};
-    case Type::DATE64:
-      return {"Parquet stores dates as days", "use date32, or timestamp[ms]"};
     case Type::STRING_VIEW:
       return {"views cannot be rearranged by Arrow's kernels", "use utf8"};
     case Type::BINARY_VIEW:

@@ -101,12 +101,11 @@ Result<TableSchemaPtr> MakeTable(TableId id, std::string name,
                                  const KeyDeclaration& key, TableOptions options = {});
 
 /// True for types that may be part of a primary key: bool, all integers, half/float/double,
-/// decimal32/64/128/256, date32, time, timestamp, duration, (large_)utf8, (large_)binary,
-/// fixed_size_binary. Implies IsValueType, so not the units of seconds, date64 and views that
-/// Parquet does not hold.
+/// decimal32/64/128/256, date32/64, time, timestamp, duration, (large_)utf8, (large_)binary,
+/// fixed_size_binary. Implies IsValueType, so not the views that Parquet does not hold.
 bool IsKeyType(const arrow::DataType& type);
-/// True for types a value column may have: nested included, those that the Parquet writer and
-/// reader of Arrow C++ return unchanged. docs/format/table-definition.md lists them. MakeTable
+/// True for types a value column may have: nested included, those that come back from a data file
+/// unchanged. docs/format/table-definition.md lists them. MakeTable
 /// refuses others with a hint what to use instead.
 bool IsValueType(const arrow::DataType& type);
 

@@ -274,6 +274,8 @@ Result<std::shared_ptr<arrow::DataType>> ReadType(MessageReader* reader, int dep
       return decimal(arrow::Decimal256Type::Make(narrow_precision, narrow_scale));
     case Type::DATE32:
       return arrow::date32();
+    case Type::DATE64:
+      return arrow::date64();
     case Type::TIME32:
       if (!coarse) return bad("wrong time unit");
       return arrow::time32(time_unit);

@@ -134,6 +134,7 @@ inline constexpr TypeKindRow kTypeKindRows[] = {
     {32, "fixed_size_list", arrow::Type::FIXED_SIZE_LIST},
     {33, "struct", arrow::Type::STRUCT},
     {34, "map", arrow::Type::MAP},
+    {35, "date64", arrow::Type::DATE64},
 };
 
 }  // namespace lamina::catalog::internal

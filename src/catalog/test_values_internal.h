@@ -42,9 +42,13 @@ inline std::vector<std::shared_ptr<arrow::DataType>> KeyTypes() {
           decimal128(38, 5),
           decimal256(76, 10),
           date32(),
+          date64(),
+          time32(TimeUnit::SECOND),
           time32(TimeUnit::MILLI),
           time64(TimeUnit::MICRO),
           time64(TimeUnit::NANO),
+          timestamp(TimeUnit::SECOND),
+          timestamp(TimeUnit::SECOND, "UTC"),
           timestamp(TimeUnit::MILLI),
           timestamp(TimeUnit::MICRO, "UTC"),
           timestamp(TimeUnit::NANO),
@@ -139,6 +143,13 @@ inline std::shared_ptr<arrow::Scalar> RandomValue(const std::shared_ptr<arrow::D
       return Must(arrow::MakeArray(
                       arrow::ArrayData::Make(type, 1, {nullptr, arrow::Buffer::FromString(low)}))
                       ->GetScalar(0));
+    }
+    case Type::DATE64: {  // whole days, in milliseconds
+      constexpr int64_t kDay = 86'400'000;
+      const int64_t edges[] = {0, kDay, -kDay, std::numeric_limits<int64_t>::max() / kDay * kDay,
+                               std::numeric_limits<int64_t>::min() / kDay * kDay};
+      const int64_t v = edge ? edges[r() % 5] : static_cast<int64_t>(bits) / kDay * kDay;
+      return std::make_shared<arrow::Date64Scalar>(v);
     }
     case Type::TIME32:
     case Type::TIME64: {  // a time of day has a range

@@ -331,6 +331,28 @@ TEST_F(BadInputTest, ATimeOfDayOutsideTheDayIsRefused) {
   EXPECT_EQ(ScanText(*db_, "times").size(), 1u);
 }
 
+TEST_F(BadInputTest, DatesThatAreNoWholeDaysAreRefused) {
+  const auto schema =
+      arrow::schema({arrow::field("day", arrow::date64(), false),
+                     arrow::field("second", arrow::time32(arrow::TimeUnit::SECOND))});
+  Must(db_->CreateTable("days", schema, {.names = {"day"}}));
+  const auto row = [&](int64_t milliseconds, int32_t second) {
+    arrow::Date64Builder day;
+    arrow::Time32Builder time(arrow::time32(arrow::TimeUnit::SECOND), arrow::default_memory_pool());
+    Must(day.Append(milliseconds));
+    Must(time.Append(second));
+    return Batch(schema, {Must(day.Finish()), Must(time.Finish())});
+  };
+  for (const int64_t ms : {int64_t{1}, int64_t{-1}, int64_t{86'400'001}, kMax}) {
+    ExpectPutRefused("days", row(ms, 0), ErrorCode::kInvalidArgument, {"column=day"});
+  }
+  ExpectPutRefused("days", row(0, 86'400), ErrorCode::kInvalidArgument, {"column=second"});
+  Must(db_->Put("days", row(-86'400'000, 86'399)));
+  Must(db_->Flush());
+  Reopen();
+  EXPECT_EQ(ScanText(*db_, "days").size(), 1u);
+}
+
 TEST_F(BadInputTest, AnArrayThatIsNotValidIsRefused) {
   // Offsets that go back, and a count of nulls that is wrong: each would be found at the replay.
   const auto schema =
@@ -615,12 +637,12 @@ INSTANTIATE_TEST_SUITE_P(
     Options, BadOptionTest,
     ::testing::Values(
         BAD(sync, static_cast<SyncPolicy>(9)), BAD(sync_interval_micros, 0),
-        BAD(sync_interval_micros, -1), BAD(wal_segment_bytes, 0), BAD(wal_segment_bytes, -1),
-        BAD(memtable_bytes, -1), BAD(memtable_rows, -1), BAD(memtable_age_micros, -1),
-        BAD(memtable_batches, -1), BAD(max_sealed_memtables, 0), BAD(max_sealed_memtables, -1),
-        BAD(rows_per_page, 0), BAD(rows_per_page, -1), BAD(rows_per_row_group, 3),
-        BAD(upper_codec, static_cast<Codec>(9)), BAD(last_codec, static_cast<Codec>(9)),
-        BAD(bloom_bits_per_key, -0.5),
+        BAD(sync_interval_micros, -1), BAD(sync_interval_bytes, -1), BAD(wal_segment_bytes, 0),
+        BAD(wal_segment_bytes, -1), BAD(memtable_bytes, -1), BAD(memtable_rows, -1),
+        BAD(memtable_age_micros, -1), BAD(memtable_batches, -1), BAD(max_sealed_memtables, 0),
+        BAD(max_sealed_memtables, -1), BAD(rows_per_page, 0), BAD(rows_per_page, -1),
+        BAD(rows_per_row_group, 3), BAD(upper_codec, static_cast<Codec>(9)),
+        BAD(last_codec, static_cast<Codec>(9)), BAD(bloom_bits_per_key, -0.5),
         BAD(bloom_bits_per_key, std::numeric_limits<double>::quiet_NaN()),
         BAD(bloom_bits_per_key, 1e9), BAD(file_bytes_target, 0), BAD(file_bytes_target, -1),
         BAD(level0_files, 0), BAD(level0_files, -1), BAD(level0_slowdown_files, 1),

@@ -76,6 +76,12 @@ inline std::vector<KeyType> KeyTypes() {
   constexpr int64_t kMax64 = std::numeric_limits<int64_t>::max();
   types.push_back(
       {"date32", Range<arrow::Date32Type>({kMin32, -5, 0, 19000, kMax32}, arrow::date32())});
+  constexpr int64_t kDay = 86'400'000;
+  types.push_back({"date64", Range<arrow::Date64Type>({kMin64 / kDay * kDay, -kDay, 0, 19000 * kDay,
+                                                       kMax64 / kDay * kDay},
+                                                      arrow::date64())});
+  types.push_back({"time32_s", Range<arrow::Time32Type>({0, 5, 86'399},
+                                                        arrow::time32(arrow::TimeUnit::SECOND))});
   types.push_back({"time32", Range<arrow::Time32Type>({0, 5, 86'399'999},
                                                       arrow::time32(arrow::TimeUnit::MILLI))});
   types.push_back({"time64_us", Range<arrow::Time64Type>({0, 5, 86'399'999'999},
@@ -83,8 +89,8 @@ inline std::vector<KeyType> KeyTypes() {
   types.push_back({"time64_ns", Range<arrow::Time64Type>({0, 5, 86'399'999'999'999},
                                                          arrow::time64(arrow::TimeUnit::NANO))});
   for (const auto& [unit, name] :
-       {std::pair(arrow::TimeUnit::MILLI, "ms"), std::pair(arrow::TimeUnit::MICRO, "us"),
-        std::pair(arrow::TimeUnit::NANO, "ns")}) {
+       {std::pair(arrow::TimeUnit::SECOND, "s"), std::pair(arrow::TimeUnit::MILLI, "ms"),
+        std::pair(arrow::TimeUnit::MICRO, "us"), std::pair(arrow::TimeUnit::NANO, "ns")}) {
     const std::vector<int64_t> ticks = {kMin64,     kMin64 + 1, -1, 0, 1'700'000'000'000,
                                         kMax64 - 1, kMax64};
     for (const auto& [zone, suffix] :

@@ -50,7 +50,6 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
   Result<std::unique_ptr<StoreLock>> Lock(const std::string& path) override;
   std::string ToString() const override { return directory_; }
 
-
  private:
   friend class LocalObjectWriter;
 
