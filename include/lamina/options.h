@@ -16,7 +16,7 @@ class TraceSink;
 enum class SyncPolicy : uint8_t {
   kAlways,    ///< A commit returns when its group of log frames is synced: durable.
   kInterval,  ///< A commit returns when written to the operating system; a sync follows within
-              ///< sync_interval_micros.
+              ///< sync_interval_micros, or at sync_interval_bytes.
   kOff,       ///< Never synced by commits (flushed files still are).
 };
 
@@ -43,6 +43,9 @@ struct DatabaseOptions {
 
   SyncPolicy sync = SyncPolicy::kInterval;
   int64_t sync_interval_micros = 50'000;
+  /// kInterval: the commits with which so many bytes of the log are not synced wait for a sync, and
+  /// are durable. So a power failure loses less than this. 0 = by time only.
+  int64_t sync_interval_bytes = 0;
   int64_t wal_segment_bytes = 64 << 20;  ///< The log begins a new segment before passing it.
 
   // Sealing: the first that is reached closes the active memtable. 0 = never for this reason.

@@ -391,10 +391,19 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   counters_.commits.Add(written);
   appended_.store(newest_.value, std::memory_order_release);
   if (!publishes_after_sync()) Publish(newest_);
+  if (options_.sync == SyncPolicy::kInterval && options_.sync_interval_bytes > 0 &&
+      wal_ != nullptr && UnsyncedBytes() >= options_.sync_interval_bytes) {
+    for (Pending* pending : group) pending->wants_sync |= pending->written;
+  }
   if (seal_.age_micros > 0) ScheduleAge();
   // The error of a seal has stopped the engine; the group itself is in the log and visible.
   const SealReason due = DueSeal();
   return due != SealReason::kNone && Seal(due).ok();
+}
+
+int64_t EngineImpl::UnsyncedBytes() const {
+  // relaxed: too small only delays the sync by the commits that run beside the one before
+  return static_cast<int64_t>(wal_->stats().bytes - synced_bytes_.load(std::memory_order_relaxed));
 }
 
 Status EngineImpl::MakeDurable(CommitId commit) {
@@ -413,6 +422,7 @@ Status EngineImpl::MakeDurable(CommitId commit) {
       syncing_ = true;
       lock.Unlock();
       const uint64_t covered = appended_.load(std::memory_order_acquire);  // before the sync begins
+      const uint64_t bytes = wal_->stats().bytes;
       Status synced;
       {
         base::PhaseTimer timer(clock_, &counters_.sync_nanos);
@@ -420,6 +430,7 @@ Status EngineImpl::MakeDurable(CommitId commit) {
       }
       if (synced.ok()) {
         RaiseTo(&durable_, covered);
+        RaiseTo(&synced_bytes_, bytes);
       } else {
         Stop(synced);
       }

@@ -181,6 +181,38 @@ TEST(EngineGroupCommitTest, APowerFailureLosesWhatThePolicyAllowsAndNoMore) {
   EXPECT_EQ(run(SyncPolicy::kOff), (Survived{0, 0, 3, 4, 5}));
 }
 
+TEST(EngineGroupCommitTest, ByBytesAPowerFailureLosesLessThanSaid) {
+  base::ManualClock clock;
+  const auto memory = std::make_shared<storage::MemoryStore>();
+  auto options = TestOptions(memory);
+  options.clock = &clock;
+  options.executor = std::make_shared<base::ManualExecutor>(&clock);  // the interval never ends
+  options.sync_interval_bytes = 4096;
+  auto engine = MustOpen(options);
+  const std::string value(300, 'v');
+  const int64_t frame = [&] {
+    const auto before = static_cast<int64_t>(engine->metrics().wal_bytes);
+    EXPECT_TRUE(Put(engine.get(), "k", value).ok());
+    return static_cast<int64_t>(engine->metrics().wal_bytes) - before;
+  }();
+  ASSERT_GT(frame, 300);
+  const uint64_t syncs_before = engine->metrics().wal_syncs;
+  int64_t durable = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto receipt = Put(engine.get(), "k", value);
+    ASSERT_TRUE(receipt.ok()) << receipt.status();
+    auto recovered = MustOpen(TestOptions(memory->CrashClone()));
+    const auto lost =
+        static_cast<int64_t>(receipt->commit.value - recovered->newest_commit().value);
+    ASSERT_LT(lost * frame, options.sync_interval_bytes) << "commit " << receipt->commit.value;
+    EXPECT_EQ(lost == 0, receipt->ack == AckClass::kDurable);
+    if (receipt->ack == AckClass::kDurable) ++durable;
+  }
+  const int64_t expected = 100 * frame / options.sync_interval_bytes;
+  EXPECT_NEAR(static_cast<double>(durable), static_cast<double>(expected), 2);
+  EXPECT_EQ(static_cast<int64_t>(engine->metrics().wal_syncs - syncs_before), durable);
+}
+
 TEST(EngineConcurrencyTransactionTest, CountersLoseNoIncrement) {
   auto options = TestOptions(MakeMemoryStore());
   options.memtable_rows = 50;

@@ -126,6 +126,8 @@ class EngineImpl final : public Engine {
   Status Prepare(Pending* pending) LAMINA_REQUIRES(commit_mu_);
   /// Everything up to `commit` is durable on return; publishes it where publishing waits for that.
   Status MakeDurable(CommitId commit) LAMINA_EXCLUDES(sync_mu_);
+  /// Of the log: at most so many are not synced (a rotation syncs without being counted here).
+  int64_t UnsyncedBytes() const;
   void Publish(CommitId commit);
   void ScheduleSync();
   bool publishes_after_sync() const {
@@ -258,9 +260,10 @@ class EngineImpl final : public Engine {
   int64_t flush_backoff_micros_ LAMINA_GUARDED_BY(background_mu_) = 0;
 
   // Atomic.
-  std::atomic<uint64_t> visible_{0};   // newest published commit
-  std::atomic<uint64_t> appended_{0};  // newest commit in log and memtable
-  std::atomic<uint64_t> durable_{0};   // newest commit known to be synced or flushed
+  std::atomic<uint64_t> visible_{0};       // newest published commit
+  std::atomic<uint64_t> appended_{0};      // newest commit in log and memtable
+  std::atomic<uint64_t> durable_{0};       // newest commit known to be synced or flushed
+  std::atomic<uint64_t> synced_bytes_{0};  // of the log, as its writer counts them
   std::atomic<bool> stopped_{false};
   std::atomic<bool> closing_{false};
   std::atomic<int> commits_in_flight_{0};

@@ -67,6 +67,7 @@ Status EngineOptions::Validate() const {
   if (last_codec > Codec::kZstd)
     return OutOfRange("last_codec", static_cast<double>(last_codec), "[0, 2]");
   ARROW_RETURN_NOT_OK(AtLeast("sync_interval_micros", sync_interval_micros, 1));
+  ARROW_RETURN_NOT_OK(AtLeast("sync_interval_bytes", sync_interval_bytes, 0));
   ARROW_RETURN_NOT_OK(AtLeast("wal_segment_bytes", wal_segment_bytes, 256));
   ARROW_RETURN_NOT_OK(AtLeast("memtable_bytes", memtable_bytes, 0));
   ARROW_RETURN_NOT_OK(AtLeast("memtable_rows", memtable_rows, 0));
