@@ -205,7 +205,8 @@ class Database {
 
   virtual DatabaseMetrics metrics() const = 0;
   virtual const RecoveryInfo& recovery() const = 0;
-  /// Verifies every checksum, bound and invariant at rest. One line a finding; empty = all is well.
+  /// Verifies every checksum, bound and invariant at rest, and that no two row versions of a key
+  /// share a moment of both times. Reads everything twice. One line a finding; empty = all is well.
   virtual Result<std::vector<std::string>> Check(
       const std::function<void(uint64_t done, uint64_t total)>& progress = nullptr) = 0;
 };

@@ -357,6 +357,7 @@ Status EngineImpl::EraseKey(catalog::TableId table, const std::string& key) {
   }
   // A flush may fail to delete segments without harm; here they would still hold the key.
   ARROW_RETURN_NOT_OK(PruneLog(/*dry_run=*/false).status());
+  ARROW_RETURN_NOT_OK(storage::wal::DropSalvaged(options_.store, options_.branch));
   return Collect(/*dry_run=*/false, /*grace_micros=*/0, /*no_compaction=*/true).status();
 }
 
@@ -472,81 +473,6 @@ EngineMetrics EngineImpl::metrics() const {
   m.live_snapshots = registry_->count();
   m.oldest_snapshot_commit = registry_->oldest().value_or(CommitId{0}).value;
   return m;
-}
-
-Result<std::vector<std::string>> EngineImpl::Check(
-    const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  std::vector<std::string> findings;
-  // What this handle has published is at rest; a snapshot keeps its files from being collected
-  // while they are read.
-  const SnapshotPtr snapshot = GetSnapshot(0);
-  auto inspected = storage::manifest::ManifestStore::Inspect(options_.store, options_.branch);
-  if (!inspected.ok())
-    findings.push_back(fmt::format("manifest: {}", inspected.status().message()));
-  const Version& version = *snapshot->state().version;
-  if (Status verified = version.Verify(); !verified.ok()) {
-    findings.push_back(fmt::format("manifest: {}", verified.message()));
-  }
-  uint64_t total = 1;  // the log
-  for (const auto& [table, files] : version.files) total += files.size();
-  uint64_t done = 0;
-  const auto step = [&] {
-    ++done;
-    if (progress) progress(done, total);
-  };
-  for (const auto& [table, files] : version.files) {
-    for (const storage::DataFilePtr& file : files) {
-      // Past the caches: what is checked are the bytes at rest.
-      auto cache = storage::sst::FileCache::Make(options_.store, {0, 0, 0});
-      storage::sst::ReadCounters counters;
-      auto reader = cache->Open(file, &counters);
-      Status status = reader.ok() ? (*reader)->Verify() : reader.status();
-      if (!status.ok()) findings.push_back(fmt::format("{}: {}", file->Path(), status.message()));
-      if (file->deletions) {
-        auto deletions = cache->Deletions(file, &counters);
-        if (!deletions.ok()) {
-          findings.push_back(
-              fmt::format("deletion vector of {}: {}", file->Path(), deletions.status().message()));
-        } else if (*deletions == nullptr ||
-                   (*deletions)->rows().size() != file->deletions->ended_rows ||
-                   (*deletions)->max_ended() != file->deletions->max_ended) {
-          findings.push_back(fmt::format(
-              "deletion vector of {}: differs from what the manifest says of it", file->Path()));
-        }
-      }
-      step();
-    }
-  }
-  storage::wal::ReplayOptions log;
-  log.branch = options_.branch;
-  log.database_id = version.database_id;
-  log.read_only = true;
-  Result<std::vector<storage::wal::FrameInfo>> frames = std::vector<storage::wal::FrameInfo>();
-  {
-    // With the commit lock held nothing is half appended or sealed. A flush of what is sealed
-    // already may still move the floor and prune segments that we are about to read: then the floor
-    // that is found afterwards is another one, and the log is read again from there.
-    base::MutexLock lock(&commit_mu_);
-    storage::manifest::WalFloor floor = this->version()->wal_floor;
-    for (;;) {
-      log.floor = {floor.epoch, floor.segment};
-      frames = storage::wal::ListFrames(options_.store, log);
-      const storage::manifest::WalFloor now = this->version()->wal_floor;
-      if (now == floor) break;
-      LAMINA_REACHED("engine.check.log_pruned");
-      floor = now;
-    }
-  }
-  if (!frames.ok()) {
-    findings.push_back(fmt::format("log: {}", frames.status().message()));
-  } else if (!frames->empty() && !frames->back().damage.empty()) {
-    const storage::wal::FrameInfo& last = frames->back();
-    findings.push_back(fmt::format("log: {}: {} offset={}",
-                                   storage::wal::SegmentPath(options_.branch, last.segment),
-                                   last.damage, last.offset));
-  }
-  step();
-  return findings;
 }
 
 }  // namespace lamina::engine

@@ -216,6 +216,35 @@ TEST(EngineLogTest, AnEraseThatCannotDeleteTheLogSaysSo) {
   }
 }
 
+// What salvage keeps aside is beyond reading: any key may be in it.
+TEST(EngineLogTest, AnEraseAlsoTakesWhatSalvageKeptAside) {
+  const auto store = MakeMemoryStore();
+  size_t end = 0;
+  {
+    auto engine = MustOpen(TestOptions(store));
+    ASSERT_TRUE(Put(engine.get(), "a", "1").ok());
+    end = BytesOf(store.get(), kFirstSegment).size();
+    ASSERT_TRUE(Put(engine.get(), "secret-key", "2").ok());
+    ASSERT_TRUE(Put(engine.get(), "secret-key", "3").ok());
+    ASSERT_TRUE(engine->Close(/*flush=*/false).ok());
+  }
+  std::string damaged = BytesOf(store.get(), kFirstSegment);
+  damaged[end + 5] ^= 0x20;
+  ASSERT_TRUE(store->Put(kFirstSegment, damaged, PutCondition::None()).ok());
+  auto options = TestOptions(store);
+  options.salvage = true;
+  auto engine = MustOpen(options);
+  ASSERT_NE(engine, nullptr);
+  const auto copies = store->List("wal/main/damaged/");
+  ASSERT_EQ(copies->size(), 1u);
+  ASSERT_NE(BytesOf(store.get(), copies->front().path).find("secret-key"), std::string::npos);
+  ASSERT_TRUE(engine->EraseKey(kKeyValueTable, "secret-key").ok());
+  for (const auto& object : *store->List("")) {
+    EXPECT_EQ(BytesOf(store.get(), object.path).find("secret-key"), std::string::npos)
+        << object.path;
+  }
+}
+
 // Names are minted ahead of a clock that went back, and yet nothing is too young to be erased.
 TEST(EngineLogTest, AnEraseLeavesNoTraceAlsoWhenTheClockWentBack) {
   base::ManualClock clock;

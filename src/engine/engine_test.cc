@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "engine/engine_test_support_internal.h"
 #include "lamina/trace.h"
+#include "storage/manifest/manifest_store.h"
 #include "storage/wal/wal.h"
 
 namespace lamina::engine {
@@ -492,6 +493,46 @@ TEST(EngineTest, CheckpointsHoldTheHistoryFloorDown) {
   ASSERT_TRUE(engine->TrimHistory(people->id, floor).ok());
   EXPECT_EQ(engine->version()->history_floor.at(people->id), floor);
   EXPECT_EQ(People(*engine, people), (std::map<int64_t, std::string>{{1, "Eve"}}));
+}
+
+// Each file alone is sound: only all of them together show that an ended row came back.
+TEST(EngineTest, CheckNamesRowVersionsThatShareMoments) {
+  auto options = TestOptions(MakeMemoryStore());
+  options.auto_compact = false;  // it would move the ended row away
+  base::Ulid file;
+  {
+    auto engine = MustOpen(options);
+    ASSERT_TRUE(Put(engine.get(), "k", "old").ok());
+    ASSERT_TRUE(engine->Flush().ok());
+    ASSERT_TRUE(Put(engine.get(), "k", "new").ok());
+    ASSERT_TRUE(engine->Flush().ok());
+    EXPECT_TRUE(engine->Check(nullptr)->empty());
+    for (const auto& candidate : engine->version()->files.at(kKeyValueTable)) {
+      if (candidate->deletions) file = candidate->id;
+    }
+    ASSERT_TRUE(engine->Close(/*flush=*/true).ok());
+  }
+  {
+    base::Random random(1);
+    base::UlidGenerator ulids(base::SystemClock(), &random);
+    storage::manifest::ManifestStore::Options manifest_options;
+    manifest_options.store = options.store;
+    manifest_options.clock = base::SystemClock();
+    manifest_options.ulids = &ulids;
+    auto manifest = storage::manifest::ManifestStore::Open(manifest_options);
+    ASSERT_TRUE(manifest.ok()) << manifest.status();
+    storage::manifest::VersionEdit lost;
+    lost.reason = "test";
+    lost.set_deletions.emplace_back(kKeyValueTable, file, std::nullopt);
+    const auto committed = (*manifest)->Commit(lost);
+    ASSERT_TRUE(committed.ok()) << committed.status();
+  }
+  auto engine = MustOpen(options);
+  const auto findings = engine->Check(nullptr);
+  ASSERT_TRUE(findings.ok()) << findings.status();
+  ASSERT_EQ(findings->size(), 1u);
+  EXPECT_NE(findings->front().find("share moments"), std::string::npos) << findings->front();
+  EXPECT_NE(findings->front().find("key=6B"), std::string::npos) << findings->front();
 }
 
 TEST(EngineTest, ErasedKeyLeavesEveryObject) {

@@ -159,4 +159,7 @@ Result<std::vector<SegmentInfo>> ListSegments(const std::shared_ptr<ObjectStore>
 Result<std::vector<SegmentInfo>> Prune(const std::shared_ptr<ObjectStore>& store,
                                        const std::string& branch, SegmentId floor, bool dry_run);
 
+/// Deletes what salvage kept aside: what lies there may hold any key.
+Status DropSalvaged(const std::shared_ptr<ObjectStore>& store, const std::string& branch);
+
 }  // namespace lamina::storage::wal

@@ -525,4 +525,10 @@ Result<std::vector<SegmentInfo>> Prune(const std::shared_ptr<ObjectStore>& store
   return segments;
 }
 
+Status DropSalvaged(const std::shared_ptr<ObjectStore>& store, const std::string& branch) {
+  ARROW_ASSIGN_OR_RAISE(const auto copies, store->List(WalPrefix(branch) + "damaged/"));
+  for (const ObjectInfo& copy : copies) ARROW_RETURN_NOT_OK(store->Delete(copy.path));
+  return Status::OK();
+}
+
 }  // namespace lamina::storage::wal
