@@ -1,13 +1,12 @@
-// The program is its own victim: started with LAMINA_KILL_CHILD it writes until it is killed.
-#include <cstdlib>
-
+// The program is its own victim: started with the environment of a child it writes until it is
+// killed.
 #include <gtest/gtest.h>
 
 #include "kill_child.h"
 
 int main(int argc, char** argv) {
-  if (const char* directory = std::getenv("LAMINA_KILL_CHILD"))
-    return lamina::WriteUntilKilled(directory);
+  lamina::KillChildOptions child;
+  if (lamina::KillChildOptionsFromEnvironment(&child)) return lamina::WriteUntilKilled(child);
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }
