@@ -103,8 +103,11 @@ int64_t SimFileSystem::Call(SimCall kind, std::string_view path, int64_t bytes, 
   info.bytes = bytes;
   const SimAction action = hook_ ? hook_(info) : SimAction{};
   base::MutexLock lock(&mu_);
-  if (action.kind == SimAction::Kind::kCrash) crashed_ = true;
-  if (crashed_) return -EIO;
+  if (action.kind == SimAction::Kind::kCrash) {
+    crashed_ = true;
+    unlocked_.SignalAll();
+  }
+  if (crashed_ || (action.kind == SimAction::Kind::kRefuse && kind != SimCall::kClose)) return -EIO;
   const int64_t result = effect(action);
   return action.kind == SimAction::Kind::kFailBefore ||
                  (action.kind == SimAction::Kind::kFailAfter && result >= 0)

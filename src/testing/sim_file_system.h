@@ -73,6 +73,8 @@ struct SimAction {
     kFailAfter,   ///< `error` comes back, and it has happened.
     kShortWrite,  ///< Half of the bytes are taken (at least one). Other calls proceed.
     kCrash,       ///< This call and all later ones fail with EIO and do nothing.
+    kRefuse,      ///< EIO comes back and nothing happens at all, but that a close lets go: the
+                  ///< process that calls is dead, the file system goes on.
   };
   Kind kind = Kind::kProceed;
   int error = 0;

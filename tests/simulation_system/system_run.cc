@@ -3,8 +3,9 @@
 //   1. A store, tables, first rows. No faults yet.
 //   2. A process opens the database; actors work on it: transfers, ring, lists, facts, shapes,
 //      readers, maintenance. It ends because all have done their work, because an error stopped the
-//      engine, or because it is killed at a drawn call. A machine that stops keeps of the log what
-//      was synced and a part of the rest.
+//      engine, or because it is killed at a drawn call: of the file system, where the scene has a
+//      disk. When the machine stops with it, the next process finds what SimFileSystem's damage
+//      leaves of what was not synced; else all of it.
 //   3. The next process opens what is left. First the past is settled: every commit up to the
 //   newest
 //      one belongs to exactly one transaction; what was acknowledged is there as far as it was
@@ -19,6 +20,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <functional>
@@ -35,10 +37,12 @@
 #include "base/random.h"
 #include "db/open.h"
 #include "lamina/database.h"
+#include "storage/object_store/local_store.h"
 #include "storage/object_store/memory_store.h"
 #include "testing/faulty_store.h"
 #include "testing/history_checker.h"
 #include "testing/reference_model.h"
+#include "testing/sim_file_system.h"
 #include "testing/sim_object_store.h"
 #include "testing/sim_scheduler.h"
 #include "testing/sim_store.h"
@@ -55,6 +59,10 @@ using testing::ModelKeyValues;
 using testing::ModelRow;
 using testing::ModelWrite;
 using testing::NetworkFault;
+using testing::SimAction;
+using testing::SimCall;
+using testing::SimDamage;
+using testing::SimFileSystem;
 
 constexpr char kDocuments[] = "documents";
 constexpr char kFacts[] = "facts";
@@ -69,6 +77,10 @@ constexpr int64_t kFactIds = 6;
 constexpr int64_t kShapeIds = 4;
 constexpr int64_t kYearMicros = int64_t{365} * 24 * 3600 * 1'000'000;
 constexpr int kOpenTriesMax = 60;
+constexpr char kDirectory[] = "/db";
+// Of the scenes with a disk one seed in so many runs over a store in memory, whose calls can fail
+// as wholes, after their effect too; the others over the real store and a simulated file system.
+constexpr uint64_t kStoreSeeds = 5;
 
 std::string IdKey(int64_t id) { return fmt::format("{:04}", id); }
 std::string BankKey(int64_t id) { return fmt::format("bank/{}", id); }
@@ -135,6 +147,14 @@ struct Tx {
   std::string error;
 };
 
+/// A call of a file system that goes wrong.
+struct FileFault {
+  SimCall kind = SimCall::kWrite;
+  uint64_t skip = 0;   // as many of the kind go well before
+  uint64_t times = 0;  // then as many go wrong
+  SimAction action;
+};
+
 /// An answer, to be compared with the model once the past is settled.
 struct Answer {
   std::string table;
@@ -148,11 +168,13 @@ struct Answer {
 /// A database that somebody has open.
 struct Process {
   int number = 0;
-  std::shared_ptr<testing::ProcessStore> store;
+  std::shared_ptr<testing::ProcessStore> store;  // null over files
+  bool killed = false;                           // over files
   std::unique_ptr<Database> db;
   bool wal = true;
   SyncPolicy sync = SyncPolicy::kAlways;
 
+  int64_t sync_micros_max = 0;  // over files
   uint64_t calls = 0;
   uint64_t kill_at_call = 0;  // 0: never
   bool stopped = false;       // the engine says so
@@ -167,7 +189,7 @@ struct Process {
   std::map<int64_t, std::vector<int64_t>> lists_before;  // when it opened
   uint64_t late_commit = 0;  // first one it began after a newer owner had opened
 
-  bool dead() const { return store->dead(); }
+  bool dead() const { return store != nullptr ? store->dead() : killed; }
   bool over() const { return dead() || stopped; }
 };
 
@@ -176,7 +198,8 @@ class World {
   explicit World(const RunOptions& options)
       : options_(options),
         random_(options.seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(options.scene)),
-        sim_(random_.Next64(), SchedulerOptions(options)) {}
+        sim_(random_.Next64(), SchedulerOptions(options)),
+        on_files_(!networked() && options.seed % kStoreSeeds != 0) {}
 
   RunReport Run() {
     Status status = RunAll();
@@ -264,7 +287,66 @@ class World {
     return rates;
   }
 
+  void DrawFileFaults() {
+    file_faults_.clear();
+    if (options_.scene != Scene::kDisk || !Flip(2)) return;
+    struct Choice {
+      SimCall kind;
+      int error;
+    };
+    static constexpr Choice kChoices[] = {
+        {SimCall::kWrite, ENOSPC},  {SimCall::kWrite, EIO},
+        {SimCall::kSync, EIO},      {SimCall::kSyncDirectory, EIO},
+        {SimCall::kSync, EIO},      {SimCall::kCreate, ENOSPC},
+        {SimCall::kCreate, EMFILE}, {SimCall::kOpen, EMFILE},
+        {SimCall::kOpen, EIO},      {SimCall::kMakeDirectory, ENOSPC},
+        {SimCall::kStat, EIO},      {SimCall::kSetModified, EIO},
+        {SimCall::kRead, EIO},      {SimCall::kMap, ENOMEM},
+        {SimCall::kTruncate, EIO},  {SimCall::kReserve, ENOSPC},
+        {SimCall::kLock, EIO},      {SimCall::kRename, EIO},
+        {SimCall::kRename, ENOSPC}, {SimCall::kUnlink, EIO},
+        {SimCall::kList, EIO},      {SimCall::kClose, EIO}};
+    for (uint64_t i = 1 + random_.Uniform(3); i > 0; --i) {
+      const Choice& choice = kChoices[random_.Uniform(std::size(kChoices))];
+      FileFault fault;
+      fault.kind = choice.kind;
+      fault.skip = random_.Uniform(100);
+      fault.times = 1 + random_.Uniform(2);
+      fault.action = {SimAction::Kind::kFailBefore, choice.error};
+      // What is said to have had no room has not happened.
+      if (choice.error == EIO && Flip(3)) fault.action.kind = SimAction::Kind::kFailAfter;
+      if (choice.kind == SimCall::kWrite && Flip(3))
+        fault.action.kind = SimAction::Kind::kShortWrite;
+      file_faults_.push_back(fault);
+    }
+  }
+
+  /// Before every call of a file system, by whatever thread of the process makes it.
+  SimAction BeforeFileCall(Process* p, const testing::SimCallInfo& call) {
+    testing::SimYield(testing::SimCallName(call.kind));
+    const bool syncs = call.kind == SimCall::kSync || call.kind == SimCall::kSyncDirectory;
+    if (syncs && p->sync_micros_max > 0)
+      sim_.clock()->SleepMicros(sim_.random().UniformRange(0, p->sync_micros_max));
+    ++report_.calls;
+    if (++p->calls == p->kill_at_call) Kill(p);
+    if (p->dead()) return {SimAction::Kind::kRefuse, EIO};
+    for (FileFault& fault : file_faults_) {
+      if (fault.kind != call.kind || fault.times == 0) continue;
+      if (fault.skip > 0) {
+        --fault.skip;
+        continue;
+      }
+      --fault.times;
+      ++report_.faults;
+      sim_.Trace(fmt::format("{} {} fails: {}", testing::SimCallName(call.kind), call.path,
+                             fault.action.error));
+      return fault.action;
+    }
+    return {};
+  }
+
   void DrawDiskFaults() {
+    if (on_files_) return DrawFileFaults();
     faulty_->Clear();
     if (options_.scene != Scene::kDisk || !Flip(2)) return;
     static constexpr RequestKind kKinds[] = {
@@ -293,6 +375,12 @@ class World {
     process->number = static_cast<int>(report_.processes++);
     Process* p = process.get();
     machine_stopped_ = false;
+    if (on_files_) {
+      p->sync_micros_max = Flip(2) ? 300 : 0;
+      files_->SetHook(
+          [this, p](const testing::SimCallInfo& call) { return BeforeFileCall(p, call); });
+      return process;
+    }
     std::shared_ptr<ObjectStore> under = networked()
                                              ? std::static_pointer_cast<ObjectStore>(network_)
                                              : std::static_pointer_cast<ObjectStore>(faulty_);
@@ -305,14 +393,26 @@ class World {
 
   void Kill(Process* p) {
     if (p->dead()) return;
-    p->store->Kill();
+    p->killed = true;
+    if (p->store != nullptr) p->store->Kill();
     ++report_.deaths;
     sim_.Trace(fmt::format("process {} dies at call {}", p->number, p->calls));
     if (networked()) return;
     // The process alone, or the machine with it.
-    machine_stopped_ = Flip(2);
+    if (Flip(2)) StopMachine();
+  }
+
+  /// What the disk holds of what happened up to now is what the next process finds.
+  void StopMachine() {
+    machine_stopped_ = true;
     base::Random torn = random_.Fork();
-    if (machine_stopped_) next_disk_ = disk_->CrashClone(Flip(2) ? &torn : nullptr);
+    if (!on_files_) {
+      next_disk_ = disk_->CrashClone(Flip(2) ? &torn : nullptr);
+      return;
+    }
+    const SimDamage damage = testing::kSimDamages[random_.Uniform(testing::kSimDamages.size())];
+    next_files_ = files_->CrashClone(damage, torn.Next64());
+    sim_.Trace(fmt::format("the machine stops: {}", testing::SimDamageName(damage)));
   }
 
   Status Open(Process* p) {
@@ -321,13 +421,20 @@ class World {
     p->sync = options.sync;
     Status status;
     for (int i = 0; i < kOpenTriesMax; ++i) {
-      options.store = std::make_shared<testing::SimStore>(p->store, Flip(3) ? 200 : 0);
-      status = db::OpenWith(options).Value(&p->db);
+      if (on_files_) {
+        status =
+            storage::LocalStore::Open(kDirectory, /*create=*/true, files_).Value(&options.store);
+      } else {
+        options.store = std::make_shared<testing::SimStore>(p->store, Flip(3) ? 200 : 0);
+        status = Status::OK();
+      }
+      if (status.ok()) status = db::OpenWith(options).Value(&p->db);
       if (status.ok() || p->dead()) return status;
       const ErrorCode code = CodeOf(status);
       const bool may =
           code == ErrorCode::kUnavailable || code == ErrorCode::kResourceExhausted ||
           code == ErrorCode::kCommitUnknown || code == ErrorCode::kFenced ||
+          (on_files_ && code == ErrorCode::kStopped) ||
           (networked() && (code == ErrorCode::kPermissionDenied || code == ErrorCode::kCorruption));
       if (!may) return Violation("open: " + status.ToString());
     }
@@ -352,15 +459,14 @@ class World {
     }
     if (!p->dead()) {
       // An end without a crash; sometimes the machine stops right after it.
-      machine_stopped_ = Flip(3);
-      base::Random torn = random_.Fork();
-      if (machine_stopped_) next_disk_ = disk_->CrashClone(Flip(2) ? &torn : nullptr);
+      if (Flip(3)) StopMachine();
     }
     if (machine_stopped_) {
       disk_ = next_disk_;
+      files_ = next_files_;
       lossy_ = true;
     }
-    faulty_ = std::make_shared<testing::FaultyStore>(disk_);
+    if (!on_files_) faulty_ = std::make_shared<testing::FaultyStore>(disk_);
     return Status::OK();
   }
 
@@ -1187,11 +1293,12 @@ class World {
   // ----------------------------------------------------------------------------------------------
 
   void Quiet() {
+    file_faults_.clear();
     if (faulty_ != nullptr) faulty_->Clear();
     if (network_ != nullptr) network_->SetRates({});
   }
   void Loud() {
-    if (faulty_ != nullptr) DrawDiskFaults();
+    if (!networked()) DrawDiskFaults();
     if (network_ != nullptr) network_->SetRates(DrawRates());
   }
 
@@ -1220,7 +1327,7 @@ class World {
     // Sometimes a process dies while it opens, and the next one must cope with that too.
     for (uint64_t deaths = Flip(3) ? 1 + random_.Uniform(2) : 0; deaths > 0; --deaths) {
       auto victim = NewProcess();
-      victim->kill_at_call = 1 + random_.Uniform(40);
+      victim->kill_at_call = 1 + random_.Uniform(on_files_ ? 200 : 40);
       if (Flip(2)) Loud();
       const Status opened = Open(victim.get());
       if (!opened.ok() && !victim->dead()) return opened;
@@ -1240,13 +1347,17 @@ class World {
   }
 
   Status RunAll() {
-    disk_ = std::make_shared<storage::MemoryStore>(sim_.clock());
+    if (on_files_) {
+      files_ = std::make_shared<SimFileSystem>(sim_.clock(), random_.Next64());
+    } else {
+      disk_ = std::make_shared<storage::MemoryStore>(sim_.clock());
+    }
     if (networked()) {
       testing::SimObjectStore::Options network;
       network.seed = random_.Next64();
       network.clock = sim_.clock();
       network_ = std::make_shared<testing::SimObjectStore>(disk_, network);
-    } else {
+    } else if (!on_files_) {
       faulty_ = std::make_shared<testing::FaultyStore>(disk_);
     }
     list_isolation_ = Flip(4) ? Isolation::kSnapshot : Isolation::kSerializable;
@@ -1265,7 +1376,8 @@ class World {
       Process* p = now[0].get();
       if (Flip(2))
         p->kill_at_call =
-            p->calls + 1 + random_.Uniform(options_.scene == Scene::kClock ? 150 : 400);
+            p->calls + 1 +
+            random_.Uniform((options_.scene == Scene::kClock ? 150 : 400) * (on_files_ ? 4 : 1));
       base::Random actors = random_.Fork();
       SpawnWorkloads(p, actors);
       if (options_.scene == Scene::kTwoOwners) {
@@ -1330,6 +1442,11 @@ class World {
   base::Random random_;  // of the thread that runs the world; actors have their own
   testing::SimScheduler sim_;
 
+  /// The real store over a simulated file system, instead of a store in memory.
+  const bool on_files_;
+  std::shared_ptr<SimFileSystem> files_;
+  std::shared_ptr<SimFileSystem> next_files_;  // what the machine that stopped left
+  std::vector<FileFault> file_faults_;
   std::shared_ptr<storage::MemoryStore> disk_;
   std::shared_ptr<storage::MemoryStore> next_disk_;  // what the machine that stopped left
   std::shared_ptr<testing::FaultyStore> faulty_;
@@ -1412,6 +1529,8 @@ void RunReport::Add(const RunReport& other) {
   deaths += other.deaths;
   fenced += other.fenced;
   repeated += other.repeated;
+  faults += other.faults;
+  calls += other.calls;
   steps += other.steps;
 }
 
@@ -1419,9 +1538,9 @@ std::string RunReport::Counts() const {
   return fmt::format(
       "transactions={} committed={} conflicts={} refused={} unknown={} survived={} lost={} "
       "reads_checked={} processes={} deaths={} fenced={} "
-      "repeated={} steps={}",
+      "repeated={} faults={} calls={} steps={}",
       transactions, committed, conflicts, refused, unknown, survived, lost, reads_checked,
-      processes, deaths, fenced, repeated, steps);
+      processes, deaths, fenced, repeated, faults, calls, steps);
 }
 
 RunReport RunSystem(const RunOptions& options) {

@@ -12,7 +12,8 @@ namespace lamina::simulation {
 
 /// What the world outside is made of.
 enum class Scene : uint8_t {
-  kDisk,       ///< A store that can append, one owner; calls fail, processes die, machines stop.
+  kDisk,       ///< The real store over a simulated file system, one owner; calls of the file system
+               ///< fail, processes die, machines stop and lose what was not synced.
   kClock,      ///< The same without failing calls; the wall clock jumps by up to ten years.
   kNetwork,    ///< An object store without append, behind a bad network; one owner at a time.
   kTwoOwners,  ///< The same, and a second owner opens while the first one is at work or paused.
@@ -32,7 +33,7 @@ struct RunReport {
   // What happened, for rates.
   uint64_t transactions = 0, committed = 0, conflicts = 0, refused = 0, unknown = 0, survived = 0,
            lost = 0, reads_checked = 0, processes = 0, deaths = 0, fenced = 0, repeated = 0,
-           steps = 0;
+           faults = 0, calls = 0, steps = 0;
 
   void Add(const RunReport& other);
   std::string Counts() const;
