@@ -66,6 +66,7 @@ using testing::SimFileSystem;
 
 constexpr char kDocuments[] = "documents";
 constexpr char kFacts[] = "facts";
+constexpr char kMortal[] = "mortal";  // its keys are erased, its history is trimmed
 constexpr char kRing[] = "ring";
 constexpr char kShape[] = "shape";
 constexpr ValidTime kNow{5};  // at which all-time rows are read
@@ -74,6 +75,7 @@ constexpr int64_t kBalance = 100;
 constexpr int64_t kRingSize = 6;
 constexpr int64_t kLists = 3;
 constexpr int64_t kFactIds = 6;
+constexpr int64_t kMortalIds = 4;
 constexpr int64_t kShapeIds = 4;
 constexpr int64_t kYearMicros = int64_t{365} * 24 * 3600 * 1'000'000;
 constexpr int kOpenTriesMax = 60;
@@ -145,6 +147,10 @@ struct Tx {
   SystemTime system;
   std::string idempotency_key;
   std::string error;
+  // Of an erase, which leaves no marker: its commit is above this one, and below that of the next
+  // erase. Known only once the past is settled.
+  bool erase = false;
+  uint64_t begun_after = 0;
 };
 
 /// A call of a file system that goes wrong.
@@ -182,6 +188,7 @@ struct Process {
   bool usurped = false;  // a newer owner has opened
   uint64_t written = 0;  // highest acknowledged commit
   uint64_t durable = 0;  // highest one that was promised to outlive the machine
+  SystemTime floor_acknowledged = SystemTime::Min();  // of kMortal's history
   std::map<uint64_t, Tx*> committed;
   std::vector<Tx*> all;
   std::vector<Answer> answers;
@@ -445,6 +452,8 @@ class World {
   /// After the last actor of the process has ended. What it leaves is the next one's disk.
   Status End(Process* p) {
     if (p->db != nullptr) {
+      const auto commits = p->db->metrics().commit;
+      report_.grouped += commits.commits - std::min(commits.groups, commits.commits);
       if (!p->dead() && Flip(2)) {
         const Status closed = p->db->Close();
         if (closed.ok() && p->wal) p->durable = std::max(p->durable, p->written);
@@ -878,6 +887,93 @@ class World {
     return Status::OK();
   }
 
+  /// Many small commits at once, so that groups form.
+  Status Crowd(Process* p, base::Random& random) {
+    return BlindPut(p, random.UniformRange(0, kFactIds - 1), {});
+  }
+
+  Status WriteMortal(Process* p, base::Random& random) {
+    ARROW_ASSIGN_OR_RAISE(auto t, p->db->Begin(DrawTransaction(random)));
+    Tx* tx = NewTx(p);
+    for (uint64_t i = 1 + random.Uniform(3); i > 0; --i) {
+      const int64_t from = random.UniformRange(0, 7);
+      const ValidInterval valid =
+          random.OneIn(3) ? ValidInterval{} : ValidInterval{{from}, {from + 3}};
+      ARROW_RETURN_NOT_OK(PutRow(*t, tx, kMortal, TextSchema(),
+                                 random.UniformRange(0, kMortalIds - 1),
+                                 fmt::format("m{}-{}", tx->id, i), valid, !random.OneIn(5)));
+    }
+    Commit(p, *t, tx);
+    return Status::OK();
+  }
+
+  Status EraseMortal(Process* p, base::Random& random) {
+    Tx* tx = NewTx(p);
+    tx->erase = true;
+    tx->begun_after = p->db->newest_commit().value;
+    const int64_t id = random.UniformRange(0, kMortalIds - 1);
+    tx->writes.push_back({kMortal, IdKey(id), FactKind::kErase, {}, ""});
+    const Status status = p->db->EraseKey(kMortal, {Lit(id)});
+    sim_.Trace(fmt::format("T{} erases {}: {}", tx->id, id, status.ToString()));
+    if (p->dead() || !status.ok()) {
+      // Its commit may be there although what follows it failed.
+      tx->outcome = Outcome::kUnknown;
+      ++report_.unknown;
+      return status;
+    }
+    tx->outcome = Outcome::kCommitted;
+    ++report_.committed;
+    // It is flushed; which number it has nobody tells.
+    p->written = std::max(p->written, tx->begun_after + 1);
+    p->durable = std::max(p->durable, tx->begun_after + 1);
+    return Status::OK();
+  }
+
+  Status TrimMortal(Process* p, base::Random& random) {
+    const uint64_t newest = p->db->newest_commit().value;
+    ARROW_ASSIGN_OR_RAISE(const SystemTime floor, p->db->TimeOf({1 + random.Uniform(newest)}));
+    floors_asked_.insert(floor);
+    const Status status = p->db->TrimHistory(kMortal, floor);
+    sim_.Trace(fmt::format("trim below {}: {}", floor.micros, status.ToString()));
+    if (p->dead()) return Status::OK();
+    if (status.ok()) {
+      p->floor_acknowledged = std::max(p->floor_acknowledged, floor);
+      ++report_.trims;
+    }
+    // Below the floor, or above one that a checkpoint needs.
+    return CodeOf(status) == ErrorCode::kInvalidArgument ? Status::OK() : status;
+  }
+
+  Status ReadMortal(Process* p, base::Random& random) {
+    const SystemTime floor = p->floor_acknowledged;
+    ARROW_ASSIGN_OR_RAISE(auto t, p->db->Begin());
+    const ValidTime valid{random.UniformRange(-1, 12)};
+    SystemPeriod period;
+    SystemTime system = t->snapshot()->system_time();
+    if (random.OneIn(2)) {
+      const CommitId then{1 + random.Uniform(t->snapshot()->commit().value)};
+      ARROW_ASSIGN_OR_RAISE(system, p->db->TimeOf(then));
+      period = random.OneIn(2) ? SystemPeriod::AsOf(then) : SystemPeriod::AsOf(system);
+    }
+    auto rows = [&]() -> Result<ModelKeyValues> {
+      ARROW_ASSIGN_OR_RAISE(auto reader, t->Scan(kMortal, TextScan(period, valid)));
+      return TextRows(*reader);
+    }();
+    if (p->dead()) return Status::OK();
+    if (!rows.ok() && CodeOf(rows.status()) == ErrorCode::kHistoryTrimmed &&
+        !floors_asked_.empty() && system < *floors_asked_.rbegin()) {
+      ++report_.below_floor;
+      return Status::OK();
+    }
+    ARROW_RETURN_NOT_OK(rows.status());
+    if (system < floor) {
+      return Violation(fmt::format("history of {} was trimmed below {} and answers at {}", kMortal,
+                                   floor.micros, system.micros));
+    }
+    Remember(p, *t, kMortal, {}, system, valid, std::move(*rows));
+    return Status::OK();
+  }
+
   /// Holds one snapshot over whatever happens and asks it the same again and again.
   Status HoldSnapshot(Process* p, base::Random& random) {
     const SnapshotPtr snapshot = p->db->GetSnapshot();
@@ -1038,6 +1134,15 @@ class World {
     add("reader", 1, &World::ReadFacts);
     add("holder", 2, &World::HoldSnapshot);
     add("keeper", 1, &World::Maintain);
+    if (options_.scene != Scene::kTwoOwners && random.OneIn(clock ? 4 : 2)) {
+      add("mortal", 1, &World::WriteMortal);
+      add("eraser", 2, &World::EraseMortal);
+      add("trimmer", 2, &World::TrimMortal);
+      add("mourner", 1, &World::ReadMortal);
+    }
+    if (p->sync == SyncPolicy::kAlways && random.OneIn(clock ? 6 : 3)) {
+      for (const char* name : {"crowd1", "crowd2", "crowd3", "crowd4"}) add(name, 1, &World::Crowd);
+    }
     if (options_.scene != Scene::kTwoOwners && !to_repeat_.empty())
       Spawn(p, "repeater", to_repeat_.size(),
             [this](Process* q, base::Random& r) { return Repeat(q, r); });
@@ -1095,6 +1200,7 @@ class World {
                                      p->number, promised, newest));
       }
       for (Tx* tx : p->all) {
+        if (tx->erase) continue;
         const bool certain = tx->outcome == Outcome::kCommitted;
         if (certain && past.size() == 1 && tx->commit.value <= newest) {
           ARROW_RETURN_NOT_OK(claim(tx));
@@ -1139,6 +1245,7 @@ class World {
         ARROW_RETURN_NOT_OK(claim(tx));
       }
     }
+    ARROW_RETURN_NOT_OK(SettleErases(db, past, newest, &history));
     for (uint64_t c = model_.newest_commit().value + 1; c <= newest; ++c) {
       const auto tx = history.find(c);
       if (tx == history.end())
@@ -1155,6 +1262,7 @@ class World {
         return Violation(fmt::format("T{} is commit {} of only {}", tx->id, c, newest));
       return Violation(fmt::format("T{} came in as commit {}, which was settled", tx->id, c));
     }
+    ARROW_RETURN_NOT_OK(SettleFloor(db, past));
     for (const auto& p : past) {
       ARROW_RETURN_NOT_OK(CheckAnswers(*p, past.size() > 1 ? p->durable : newest));
       ARROW_RETURN_NOT_OK(CheckLists(db, *p, past.size() == 1 && newest >= p->written));
@@ -1162,12 +1270,77 @@ class World {
     return Status::OK();
   }
 
+  /// Commits that nobody else has belong to the last erase that was begun before them, one to each.
+  Status SettleErases(Database& db, const std::vector<std::unique_ptr<Process>>& past,
+                      uint64_t newest, std::map<uint64_t, Tx*>* history) {
+    std::vector<Tx*> erases;
+    for (const auto& p : past) {
+      for (Tx* tx : p->all) {
+        if (tx->erase) erases.push_back(tx);
+      }
+    }
+    for (uint64_t c = newest; c > model_.newest_commit().value && !erases.empty(); --c) {
+      if (history->contains(c)) continue;
+      while (!erases.empty() && erases.back()->begun_after >= c) {
+        ARROW_RETURN_NOT_OK(EraseIsNotThere(erases.back()));
+        erases.pop_back();
+      }
+      if (erases.empty()) break;
+      Tx* tx = erases.back();
+      erases.pop_back();
+      if (tx->outcome == Outcome::kUnknown) ++report_.survived;
+      tx->outcome = Outcome::kCommitted;
+      tx->commit = {c};
+      ARROW_ASSIGN_OR_RAISE(tx->system, db.TimeOf({c}));
+      history->emplace(c, tx);
+      CommitId& erased = erased_[tx->writes[0].key];
+      erased = std::max(erased, tx->commit);
+      ++report_.erases;
+    }
+    for (Tx* tx : erases) ARROW_RETURN_NOT_OK(EraseIsNotThere(tx));
+    return Status::OK();
+  }
+  static Status EraseIsNotThere(Tx* tx) {
+    if (tx->outcome == Outcome::kCommitted)
+      return Violation(fmt::format("T{} erased and is not there", tx->id));
+    tx->outcome = Outcome::kAborted;
+    return Status::OK();
+  }
+
+  Status SettleFloor(Database& db, const std::vector<std::unique_ptr<Process>>& past) {
+    ARROW_ASSIGN_OR_RAISE(const auto info, db.GetTable(kMortal));
+    const SystemTime floor = info.history_floor;
+    SystemTime least = model_.HistoryFloor(kMortal);
+    for (const auto& p : past) least = std::max(least, p->floor_acknowledged);
+    if (floor < least || (floor != least && !floors_asked_.contains(floor))) {
+      return Violation(
+          fmt::format("history floor is {}, it was {} at least", floor.micros, least.micros));
+    }
+    if (floor != SystemTime::Min()) model_.SetHistoryFloor(kMortal, floor);
+    return Status::OK();
+  }
+
+  /// Without the keys that were erased after the snapshot: it may still show them, or not.
+  ModelKeyValues NotErasedSince(CommitId snapshot, const ModelKeyValues& rows) const {
+    ModelKeyValues out;
+    for (const auto& row : rows) {
+      const auto erased = erased_.find(row.first);
+      if (erased == erased_.end() || erased->second <= snapshot) out.push_back(row);
+    }
+    return out;
+  }
+
   Status CheckAnswers(const Process& p, uint64_t settled) {
     for (const Answer& answer : p.answers) {
       if (answer.snapshot.value > settled) continue;  // of commits that are gone
+      // Given before the floor rose: the model cannot be asked any more.
+      if (!model_.Answers(answer.table, answer.system)) continue;
       ++report_.reads_checked;
       const auto expected = model_.Scan(answer.table, answer.range, answer.system, answer.valid);
       if (expected == answer.rows) continue;
+      if (answer.table == kMortal &&
+          NotErasedSince(answer.snapshot, expected) == NotErasedSince(answer.snapshot, answer.rows))
+        continue;
       return Violation(
           fmt::format("process {} read {} [{}, {}) at system {} valid {} of snapshot "
                       "{}\nexpected:{}\ngot:     {}",
@@ -1227,7 +1400,7 @@ class World {
 
   /// The database against the model: at `points` points of each table, and all versions.
   Status Compare(Database& db, int points) {
-    for (const std::string table : {kFacts, kRing, kShape, kDocuments}) {
+    for (const std::string table : {kFacts, kRing, kShape, kMortal, kDocuments}) {
       const auto all = model_.AllPoints(table);
       for (int i = 0; i < points && !all.empty(); ++i) {
         const auto& point = all[random_.Uniform(all.size())];
@@ -1258,7 +1431,9 @@ class World {
 
   Status CompareVersions(Database& db, const std::string& table) {
     ScanOptions options;
-    options.system = SystemPeriod::All();
+    const SystemTime floor = model_.HistoryFloor(table);
+    const bool trimmed = floor != SystemTime::Min();
+    options.system = trimmed ? SystemPeriod::FromTo(floor, SystemTime::Max()) : SystemPeriod::All();
     options.valid = ValidPeriod::All();
     options.columns = std::vector<std::string>{
         "id", "text", "_valid_from", "_valid_to", "_system_from", "_system_to", "_commit"};
@@ -1281,8 +1456,9 @@ class World {
         rows.push_back(std::move(row));
       }
     }
-    const std::string expected =
-        testing::Print(testing::Coalesce(model_.ScanWindow(table, {}, temporal::Window{})));
+    const std::string expected = testing::Print(testing::Coalesce(model_.ScanWindow(
+        table, {},
+        trimmed ? temporal::Window{{floor, SystemTime::Max()}, {}} : temporal::Window{})));
     const std::string actual = testing::Print(testing::Coalesce(rows));
     if (expected == actual) return Status::OK();
     return Violation(
@@ -1304,7 +1480,7 @@ class World {
 
   Status SetUp(Process* p) {
     ARROW_RETURN_NOT_OK(Open(p));
-    for (const char* table : {kFacts, kRing, kShape})
+    for (const char* table : {kFacts, kRing, kShape, kMortal})
       ARROW_RETURN_NOT_OK(p->db->CreateTable(table, TextSchema(), {.names = {"id"}}));
     ARROW_ASSIGN_OR_RAISE(auto t, p->db->Begin());
     Tx* tx = NewTx(p);
@@ -1458,6 +1634,8 @@ class World {
   std::vector<std::unique_ptr<Tx>> txs_;
   std::map<Tx*, int64_t> blind_;
   std::vector<Tx*> to_repeat_;
+  std::map<std::string, CommitId> erased_;  // keys of kMortal, by their newest erase
+  std::set<SystemTime> floors_asked_;
   Isolation list_isolation_ = Isolation::kSerializable;
   CommitId first_commit_;
   int64_t stamp_ = 0;
@@ -1529,6 +1707,10 @@ void RunReport::Add(const RunReport& other) {
   deaths += other.deaths;
   fenced += other.fenced;
   repeated += other.repeated;
+  erases += other.erases;
+  trims += other.trims;
+  below_floor += other.below_floor;
+  grouped += other.grouped;
   faults += other.faults;
   calls += other.calls;
   steps += other.steps;
@@ -1538,9 +1720,10 @@ std::string RunReport::Counts() const {
   return fmt::format(
       "transactions={} committed={} conflicts={} refused={} unknown={} survived={} lost={} "
       "reads_checked={} processes={} deaths={} fenced={} "
-      "repeated={} faults={} calls={} steps={}",
+      "repeated={} erases={} trims={} below_floor={} grouped={} faults={} calls={} steps={}",
       transactions, committed, conflicts, refused, unknown, survived, lost, reads_checked,
-      processes, deaths, fenced, repeated, faults, calls, steps);
+      processes, deaths, fenced, repeated, erases, trims, below_floor, grouped, faults, calls,
+      steps);
 }
 
 RunReport RunSystem(const RunOptions& options) {

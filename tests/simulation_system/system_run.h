@@ -33,7 +33,7 @@ struct RunReport {
   // What happened, for rates.
   uint64_t transactions = 0, committed = 0, conflicts = 0, refused = 0, unknown = 0, survived = 0,
            lost = 0, reads_checked = 0, processes = 0, deaths = 0, fenced = 0, repeated = 0,
-           faults = 0, calls = 0, steps = 0;
+           erases = 0, trims = 0, below_floor = 0, grouped = 0, faults = 0, calls = 0, steps = 0;
 
   void Add(const RunReport& other);
   std::string Counts() const;
