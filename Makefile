@@ -76,6 +76,7 @@ test-checks: setup ## Only the checks of the tree: layers, house rules, and thes
 	@$(PYTHON) tools/check_layers.py
 	@$(PYTHON) tools/tidy.py --self-test
 	@$(PYTHON) tools/tidy.py
+	@$(PYTHON) tools/probes.py --self-test
 	@$(PYTHON) tools/check_checklist.py --self-test
 	@$(PYTHON) tools/check_checklist.py
 
@@ -92,7 +93,10 @@ test-release: setup ## Only the long tests (model, durability, interop), in the 
 .PHONY: sim
 sim: setup ## Only the simulator: failures on a simulated machine, whole systems under seeds, in the release preset
 	$(call compile,release,sim_tests)
+	@rm -rf $(BUILD)/release/probes
 	$(call ctest,release,-L '^sim$$' --verbose $(if $(TEST),-R '$(TEST)'))
+	@# Only the whole simulator has to reach every rare branch.
+	@$(if $(TEST),:,$(PYTHON) tools/probes.py $(BUILD)/release/probes)
 
 .PHONY: tsan
 tsan: setup ## Run the unit tests under ThreadSanitizer

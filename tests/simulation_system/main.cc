@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "metamorphic.h"
 #include "system_run.h"
+#include "testing/probe_report.h"
 
 namespace lamina::simulation {
 namespace {
@@ -92,5 +93,6 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::string(argv[1]) == "--long")
     return lamina::simulation::RunLong(std::strtoll(argv[2], nullptr, 10));
   ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
+  const int failed = RUN_ALL_TESTS();
+  return lamina::testing::ReportProbes("simulation_system") ? failed : 1;
 }

@@ -913,7 +913,7 @@ class World {
     tx->begun_after = p->db->newest_commit().value;
     const int64_t id = random.UniformRange(0, kMortalIds - 1);
     tx->writes.push_back({kMortal, IdKey(id), FactKind::kErase, {}, ""});
-    const Status status = p->db->EraseKey(kMortal, {Lit(id)});
+    Status status = p->db->EraseKey(kMortal, {Lit(id)});
     sim_.Trace(fmt::format("T{} erases {}: {}", tx->id, id, status.ToString()));
     if (p->dead() || !status.ok()) {
       // Its commit may be there although what follows it failed.
@@ -933,7 +933,7 @@ class World {
     const uint64_t newest = p->db->newest_commit().value;
     ARROW_ASSIGN_OR_RAISE(const SystemTime floor, p->db->TimeOf({1 + random.Uniform(newest)}));
     floors_asked_.insert(floor);
-    const Status status = p->db->TrimHistory(kMortal, floor);
+    Status status = p->db->TrimHistory(kMortal, floor);
     sim_.Trace(fmt::format("trim below {}: {}", floor.micros, status.ToString()));
     if (p->dead()) return Status::OK();
     if (status.ok()) {
