@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 namespace lamina::testing {
 namespace {
@@ -191,6 +192,39 @@ TEST_F(SimFileSystemTest, NothingHappensAfterACrash) {
   EXPECT_EQ(-EIO, files_.Unlink(kHere, "/a"));
   EXPECT_EQ(-EIO, files_.Close(fd));
   EXPECT_EQ("x", files_.CrashClone(SimDamage::kNothingLost, 1)->Contents("/a"));
+}
+
+TEST_F(SimFileSystemTest, ADeadProcessIsRefusedAndWhatItWroteStaysPending) {
+  const int fd = Durable("/a", "x");
+  EXPECT_EQ(0, files_.Lock(fd, false));
+  EXPECT_EQ(1, files_.Write(fd, "y"));
+  files_.SetHook([](const SimCallInfo&) { return SimAction{SimAction::Kind::kRefuse, EIO}; });
+  EXPECT_EQ(-EIO, files_.Sync(fd, true));  // takes nothing out of the cache either
+  EXPECT_EQ(-EIO, files_.Write(fd, "z"));
+  EXPECT_EQ(-EIO, files_.Unlink(kHere, "/a"));
+  EXPECT_EQ(0, files_.Close(fd));
+  EXPECT_FALSE(files_.crashed());
+  files_.SetHook(nullptr);
+  EXPECT_EQ("xy", files_.Contents("/a"));
+  EXPECT_EQ(std::set<std::string>{"x"}, After(SimDamage::kDropUnsynced, "/a"));
+  const int next = files_.Open(kHere, "/a", O_RDWR);
+  EXPECT_EQ(0, files_.Lock(next, false));
+  EXPECT_EQ(0, files_.Sync(next, true));
+  EXPECT_EQ(std::set<std::string>{"xy"}, After(SimDamage::kDropUnsynced, "/a"));
+}
+
+TEST_F(SimFileSystemTest, ACrashWakesThoseWhoWaitForALock) {
+  const int holder = Durable("/a", "x");
+  const int waiter = files_.Open(kHere, "/a", O_RDWR);
+  EXPECT_EQ(0, files_.Lock(holder, true));
+  files_.SetHook([](const SimCallInfo& call) {
+    return call.kind == SimCall::kSync ? SimAction{SimAction::Kind::kCrash, 0} : SimAction{};
+  });
+  int result = 0;
+  base::Thread waits("waits", [&] { result = files_.Lock(waiter, true); });
+  EXPECT_EQ(-EIO, files_.Sync(holder, true));
+  waits.Join();
+  EXPECT_EQ(-EIO, result);
 }
 
 TEST_F(SimFileSystemTest, CallsAreCountedByKindAndNumberedForTheHook) {
