@@ -35,13 +35,13 @@ LAMINA_FUZZ_TARGET(key_codec_fuzz)(const uint8_t* data, size_t size) {
                                                     arrow::decimal128(38, 2),
                                                     arrow::decimal256(76, 2),
                                                     arrow::date32(),
-                                                    arrow::date64(),
-                                                    arrow::time32(arrow::TimeUnit::SECOND),
-                                                    arrow::timestamp(arrow::TimeUnit::SECOND),
                                                     arrow::time32(arrow::TimeUnit::MILLI),
                                                     arrow::time64(arrow::TimeUnit::MICRO),
                                                     arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),
-                                                    arrow::duration(arrow::TimeUnit::NANO)};
+                                                    arrow::duration(arrow::TimeUnit::NANO),
+                                                    arrow::date64(),
+                                                    arrow::time32(arrow::TimeUnit::SECOND),
+                                                    arrow::timestamp(arrow::TimeUnit::SECOND)};
   const auto schema = arrow::schema({arrow::field("a", types[(data[0] & 0x7f) % std::size(types)]),
                                      arrow::field("b", types[data[1] % std::size(types)])});
   KeyDeclaration key;
@@ -55,9 +55,12 @@ LAMINA_FUZZ_TARGET(key_codec_fuzz)(const uint8_t* data, size_t size) {
   for (const auto& column : *columns) {
     if (!column->ValidateFull().ok()) {
       // More digits than the type's precision; text that is not UTF-8, which no write lets in;
-      // times beyond the end of the day.
+      // times beyond the end of the day; dates that are no whole days.
       const arrow::Type::type type = column->type_id();
-      if (arrow::is_decimal(type) || arrow::is_string(type) || arrow::is_time(type)) return 0;
+      if (arrow::is_decimal(type) || arrow::is_string(type) || arrow::is_time(type) ||
+          type == arrow::Type::DATE64) {
+        return 0;
+      }
       std::abort();
     }
     values.push_back(*column->GetScalar(0));
