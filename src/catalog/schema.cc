@@ -8,6 +8,7 @@
 #include <arrow/util/utf8.h>
 #include <fmt/format.h>
 
+#include "base/mutant.h"
 #include "catalog/schema_internal.h"
 #include "catalog/system_tables.h"
 
@@ -319,6 +320,8 @@ Result<TableSchemaPtr> DropColumn(const TableSchema& table, const std::string& n
   }
   TableSchema next = table;
   std::erase_if(next.columns, [&](const Column& c) { return c.name == name; });
+  if (LAMINA_MUTANT("catalog.column_id_reused") && column->id + 1 == next.next_column_id)
+    --next.next_column_id;
   std::erase(next.options.dictionary_columns, name);
   return Next(std::move(next));
 }

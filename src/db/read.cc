@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/mutant.h"
 #include "catalog/system_tables.h"
 #include "db/read_internal.h"
 #include "temporal/period.h"
@@ -134,7 +135,8 @@ Result<temporal::Window> ResolveWindow(const ReadContext& context, catalog::Tabl
                                                 }));
   const auto& floors = context.snapshot->state().version->history_floor;
   const auto floor = floors.find(table);
-  if (floor != floors.end() && !window.system.empty() && window.system.from < floor->second) {
+  if (floor != floors.end() && !window.system.empty() && window.system.from < floor->second &&
+      !LAMINA_MUTANT("read.floor_ignored")) {
     return MakeError(ErrorCode::kHistoryTrimmed,
                      fmt::format("history before this moment was given up: floor={} asked={}",
                                  Format(floor->second), Format(window.system.from)),

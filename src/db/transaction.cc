@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/mutant.h"
 #include "catalog/system_tables.h"
 #include "db/transaction_impl.h"
 #include "db/write_internal.h"
@@ -229,7 +230,7 @@ Status TransactionImpl::RollbackTo(const std::string& name) {
   }
   batch_.TruncateTo(savepoint->second);
   // What was read since stays in the read set: the caller has seen it and may act on it.
-  own_.reset();
+  if (!LAMINA_MUTANT("transaction.rolled_back_writes_read")) own_.reset();
   unapplied_.Clear();
   savepoints_.erase(std::next(savepoint), savepoints_.end());
   return Status::OK();

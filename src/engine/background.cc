@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/scope_guard.h"
 #include "base/trace.h"
 #include "engine/engine_internal.h"
@@ -249,7 +250,8 @@ void EngineImpl::TrimConflictWindow() {
     const bool needed = oldest && *oldest < retained_.front()->last_commit();
     if (needed && bytes <= options_.retained_conflict_bytes) break;
     bytes -= retained_.front()->memory_bytes();
-    conflict_floor_ = std::max(conflict_floor_, retained_.front()->last_commit());
+    if (!LAMINA_MUTANT("flush.conflict_floor_not_raised"))
+      conflict_floor_ = std::max(conflict_floor_, retained_.front()->last_commit());
     retained_.pop_front();
   }
 }
@@ -337,12 +339,14 @@ Status EngineImpl::FlushSealed() {
       if (info.floor) floor = info.floor;
       sealed_nanos.push_back(info.sealed_nanos);
     }
+    if (floor && wal_ != nullptr && LAMINA_MUTANT("flush.floor_of_the_writer"))
+      floor = {wal_->current().epoch, wal_->current().segment};
   }
   if (sealed.empty()) return Status::OK();
   const int64_t begin = clock_->MonotonicNanos();
   // Sealing made these commits durable, so they may be seen now; files must hold nothing that a
   // reader cannot see (N3).
-  Publish(sealed.back()->last_commit());
+  if (!LAMINA_MUTANT("flush.published_unseen")) Publish(sealed.back()->last_commit());
 
   Status status;
   const JobContext context = MakeJobContext(/*cancellable=*/false);
@@ -371,7 +375,9 @@ Status EngineImpl::FlushSealed() {
     auto published = PublishEdit(job->edit, sealed.size());
     status = published.status();
     // After an unsettled publish the files may be referred to.
-    if (!status.ok() && !EndsWriting(status)) DeleteWritten(options_.store.get(), job->written);
+    if (!status.ok() &&
+        (!EndsWriting(status) || LAMINA_MUTANT("flush.files_deleted_after_unclear_publish")))
+      DeleteWritten(options_.store.get(), job->written);
   } else {
     status = job.status();
   }
@@ -649,9 +655,10 @@ Result<GcReport> EngineImpl::Collect(bool dry_run, int64_t grace, bool no_compac
     // Names rise whatever the clock does, so they tell what a job writes from what a crash left
     // behind, and a compaction that begins from here on writes above the one just taken.
     // Where none can begin, nothing that lies there unnamed is anybody's.
-    names_below = job_base_ != nullptr ? job_names_above_
-                  : no_compaction      ? base::Ulid::Max()
-                                       : ulids_.Next();
+    names_below = job_base_ != nullptr && !LAMINA_MUTANT("gc.running_compaction_forgotten")
+                      ? job_names_above_
+                  : no_compaction ? base::Ulid::Max()
+                                  : ulids_.Next();
     TrimConflictWindow();
   }
   // To an owner that slept while another one took over, the other's files look like orphans. Asked

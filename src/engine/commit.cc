@@ -25,6 +25,7 @@
 
 #include "base/check.h"
 #include "base/codec.h"
+#include "base/mutant.h"
 #include "base/trace.h"
 #include "catalog/key_codec.h"
 #include "catalog/system_tables.h"
@@ -95,7 +96,9 @@ Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) 
       const TableMemtable* facts = memtable->Find(table);
       if (facts == nullptr) continue;
       const MemFact* newest = facts->Find(key, hash);
-      if (newest != nullptr && newest->commit > after) {
+      if (newest != nullptr &&
+          newest->commit.value >
+              after.value + (LAMINA_MUTANT("commit.conflict_missed_by_one") ? 1 : 0)) {
         status = Conflict(table, what, key, newest->commit, after);
         return;
       }
@@ -113,12 +116,12 @@ Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) 
   });
   if (!status.ok() || request.reads == nullptr) return status;
   for (const ReadSet::Key& key : request.reads->keys) {
-    check_key(key.table, key.key, "read_key");
+    if (!LAMINA_MUTANT("commit.read_keys_unchecked")) check_key(key.table, key.key, "read_key");
     if (!status.ok()) return status;
   }
   std::map<catalog::TableId, std::vector<const catalog::KeyRange*>> ranges;
   for (const ReadSet::Range& range : request.reads->ranges)
-    ranges[range.table].push_back(&range.keys);
+    if (!LAMINA_MUTANT("commit.phantoms_unchecked")) ranges[range.table].push_back(&range.keys);
   for (const auto& [table, of_table] : ranges) {
     for (const auto& memtable : window.memtables) {
       const TableMemtable* facts = memtable->Find(table);
@@ -310,7 +313,8 @@ Status EngineImpl::Prepare(Pending* pending) {
               Format(*request.system_time), Format(newest_system_), FormatTimestamp(now)));
     }
     system = *request.system_time;
-  } else if (system <= newest_system_) {
+  } else if (LAMINA_MUTANT("commit.time_may_stand") ? system < newest_system_
+                                                    : system <= newest_system_) {
     system.micros =
         newest_system_.micros + 1;  // strictly rising, also when the clock stands or steps back
   }
@@ -390,7 +394,7 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   }
   counters_.commits.Add(written);
   appended_.store(newest_.value, std::memory_order_release);
-  if (!publishes_after_sync()) Publish(newest_);
+  if (!publishes_after_sync() || LAMINA_MUTANT("commit.published_before_sync")) Publish(newest_);
   if (options_.sync == SyncPolicy::kInterval && options_.sync_interval_bytes > 0 &&
       wal_ != nullptr && UnsyncedBytes() >= options_.sync_interval_bytes) {
     for (Pending* pending : group) pending->wants_sync |= pending->written;
@@ -429,7 +433,8 @@ Status EngineImpl::MakeDurable(CommitId commit) {
         synced = wal_->Sync();
       }
       if (synced.ok()) {
-        RaiseTo(&durable_, covered);
+        RaiseTo(&durable_,
+                LAMINA_MUTANT("commit.sync_covers_later_appends") ? appended_.load() : covered);
         RaiseTo(&synced_bytes_, bytes);
       } else {
         Stop(synced);
@@ -545,7 +550,9 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
   }
 
   if (self.wants_sync) {
-    if (Status synced = MakeDurable(self.receipt.commit); !synced.ok()) {
+    if (Status synced = MakeDurable({self.receipt.commit.value -
+                                     (LAMINA_MUTANT("commit.acknowledged_before_sync") ? 1 : 0)});
+        !synced.ok()) {
       request.batch->TruncateTo(given);
       return MakeError(ErrorCode::kCommitUnknown,
                        fmt::format("log could not be synced, the commit may or may not survive a "

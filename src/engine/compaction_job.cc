@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "catalog/key_codec.h"
 #include "engine/maintenance.h"
 #include "engine/row_output_internal.h"
@@ -270,14 +271,15 @@ class Job final : public CompactionJob {
     int64_t system_to = t.system_to[i];
     if (c.deletions() != nullptr && c.deletions()->IsEnded(ordinal)) {
       const SystemTime end = c.deletions()->EndOf(ordinal);
-      if (end == kRewritten) {
+      if (end == kRewritten || LAMINA_MUTANT("compaction.ended_rows_dropped")) {
         ++out_.stats.rows_rewritten;
         return Status::OK();
       }
       system_to = end.micros;
       ++out_.stats.rows_ended;
     }
-    if (system_to <= floor_.micros)
+    if (system_to <= floor_.micros ||
+        (LAMINA_MUTANT("compaction.floor_by_birth") && t.system_from[i] < floor_.micros))
       return Status::OK();  // Below the history floor: reads there are refused.
     const bool open = system_to == SystemTime::Max().micros;
     Outgoing& to = open ? current_rows_ : history_rows_;
@@ -357,7 +359,7 @@ class Job final : public CompactionJob {
         return MakeError(ErrorCode::kConflict,
                          fmt::format("compaction input is gone: file={}", c->file()->Path()));
       }
-      if (!(*it)->deletions.has_value()) continue;
+      if (!(*it)->deletions.has_value() || LAMINA_MUTANT("compaction.late_ends_lost")) continue;
       storage::sst::ReadCounters counters;
       ARROW_ASSIGN_OR_RAISE(const auto vector, context_.files->Deletions(*it, &counters));
       for (const auto& e : vector->rows()) {

@@ -15,6 +15,7 @@
 #include <arrow/buffer.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "engine/overlay_internal.h"
 #include "engine/scan_internal.h"
 #include "engine/selection_internal.h"
@@ -313,7 +314,9 @@ class FileSource : public RowSource {
     if (tests_.system_from) selection_.KeepLess(times.system_from, window.system.to.micros);
     if (tests_.system_to) selection_.KeepGreater(times.system_to, window.system.from.micros);
     if (tests_.valid_from) selection_.KeepLess(times.valid_from, window.valid.to.micros);
-    if (tests_.valid_to) selection_.KeepGreater(times.valid_to, window.valid.from.micros);
+    if (tests_.valid_to)
+      selection_.KeepGreater(times.valid_to, window.valid.from.micros -
+                                                 (LAMINA_MUTANT("scan.valid_to_included") ? 1 : 0));
   }
 
   // Current files say Max for every row: writes the deletion vector's ends over it.

@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "base/metrics.h"
+#include "base/mutant.h"
 #include "base/trace.h"
 #include "catalog/key_codec.h"
 #include "catalog/system_tables.h"
@@ -110,7 +111,9 @@ class TableFlush {
   Status OpenFiles() {
     for (const auto& file : base_.FilesOf(table_->id)) {
       // Only an erase reaches closed rows.
-      if (file->kind == FileKind::kHistory && !erases_) continue;
+      if (file->kind == FileKind::kHistory &&
+          (!erases_ || LAMINA_MUTANT("flush.history_not_erased")))
+        continue;
       OpenFile open{file, nullptr, nullptr, {}};
       files_.push_back(std::move(open));
     }
@@ -183,7 +186,9 @@ class TableFlush {
     settled_at_.clear();
     ARROW_RETURN_NOT_OK(FindSettled(key, facts));
     // An erase reaches closed rows as well, which the lookup does not look for.
-    if (settled_.empty() && facts.size() == 1 && facts[0].kind != temporal::FactKind::kErase) {
+    if ((settled_.empty() ||
+         (LAMINA_MUTANT("flush.tombstone_lost") && facts[0].kind == temporal::FactKind::kDelete)) &&
+        facts.size() == 1 && facts[0].kind != temporal::FactKind::kErase) {
       const auto& f = facts[0];
       if (f.kind == temporal::FactKind::kPut) {
         AddRow(key, {f.valid, {f.system, SystemTime::Max()}, f.commit, f.payload},
@@ -247,6 +252,7 @@ class TableFlush {
       OpenFile& f = files_[i];
       if (f.file->kind != FileKind::kCurrent || key < f.file->min_key || key > f.file->max_key)
         continue;
+      if (LAMINA_MUTANT("flush.last_key_of_a_file_missed") && key == f.file->max_key) continue;
       ARROW_RETURN_NOT_OK(EnsureOpen(&f));
       if (!f.reader->KeyMayExist(key, hash, &counters_)) continue;
       ++out_->stats.lookups;
@@ -387,7 +393,7 @@ class TableFlush {
         unique.push_back(e);
       }
       storage::sst::DeletionVectorPtr vector;
-      if (f.deletions != nullptr) {
+      if (f.deletions != nullptr && !LAMINA_MUTANT("flush.older_ends_lost")) {
         ARROW_ASSIGN_OR_RAISE(vector, f.deletions->With(unique));
       } else {
         ARROW_ASSIGN_OR_RAISE(vector,
@@ -490,6 +496,8 @@ Result<JobResult> RunFlush(const JobContext& context, const storage::manifest::V
   }
   for (const auto& [id, memtables] : tables) {
     const auto table = base.catalog.Find(id);
+    if (id == catalog::kIdempotencyTable && LAMINA_MUTANT("flush.idempotency_keys_forgotten"))
+      continue;
     if (table == nullptr) continue;  // Dropped since: its facts have no home and no reader.
     const auto status = TableFlush(context, base, table, memtables, &out).Run();
     if (!status.ok()) return abandon(status);
@@ -501,7 +509,8 @@ Result<JobResult> RunFlush(const JobContext& context, const storage::manifest::V
         auto decoded =
             catalog::KeyCodec(*table).Decode(std::vector<std::string_view>{heads.back()->key()});
         if (!decoded.ok()) return abandon(decoded.status());
-        next = std::max(next, static_cast<const arrow::Int64Array&>(*(*decoded)[0]).Value(0) + 1);
+        next = std::max(next, static_cast<const arrow::Int64Array&>(*(*decoded)[0]).Value(0) +
+                                  (LAMINA_MUTANT("flush.row_id_reused") ? 0 : 1));
       }
       out.edit.next_row_id.emplace_back(id, next);
     }

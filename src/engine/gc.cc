@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "base/mutant.h"
 #include "engine/maintenance.h"
 
 namespace lamina::engine {
@@ -19,7 +20,7 @@ void AddReferences(const storage::manifest::Version& version, std::set<std::stri
   for (const auto& [table, files] : version.files) {
     for (const auto& f : files) {
       paths->insert(f->Path());
-      if (f->deletions.has_value())
+      if (f->deletions.has_value() && !LAMINA_MUTANT("gc.vectors_in_use_forgotten"))
         paths->insert(storage::DeletionVectorPath(table, f->deletions->object));
     }
   }
@@ -70,7 +71,9 @@ Result<storage::manifest::VersionEdit> PlanTrim(const storage::manifest::Version
   edit.history_floor.emplace_back(table, floor);
   for (const auto& f : version.FilesOf(table)) {
     // A row that ended at the floor is not visible at it: [from, floor).
-    if (f->kind == storage::FileKind::kHistory && f->max_system_to <= floor)
+    if (f->kind == storage::FileKind::kHistory &&
+        (LAMINA_MUTANT("trim.file_dropped_by_its_first_end") ? f->min_system_to
+                                                             : f->max_system_to) <= floor)
       edit.remove_files.emplace_back(table, f->id);
   }
   return edit;
@@ -88,7 +91,8 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
   std::set<std::string> in_use;
   AddReferences(newest, &in_use);
   std::set<std::string> pinned;
-  for (const auto& version : live) AddReferences(*version, &pinned);
+  if (!LAMINA_MUTANT("gc.snapshots_ignored"))
+    for (const auto& version : live) AddReferences(*version, &pinned);
 
   const int64_t now = context.clock->NowMicros();
   ARROW_ASSIGN_OR_RAISE(const auto objects, context.store->List("data/"));
@@ -108,7 +112,8 @@ Result<std::pair<GcReport, storage::manifest::VersionEdit>> CollectGarbage(
       report.kept.push_back(fmt::format("{}: a live snapshot reads it", r.path));
       report.kept_bytes += size_of(r.path);
       report.pinned_bytes += size_of(r.path);
-    } else if (grace_micros > 0 && r.retired_at_micros + grace_micros > now) {
+    } else if (grace_micros > 0 && !LAMINA_MUTANT("gc.grace_ignored") &&
+               r.retired_at_micros + grace_micros > now) {
       report.kept.push_back(fmt::format("{}: within the grace", r.path));
       report.kept_bytes += size_of(r.path);
     } else {

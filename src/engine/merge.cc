@@ -15,6 +15,7 @@
 #include <arrow/array/concatenate.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "engine/scan_internal.h"
 #include "engine/selection_internal.h"
 #include "storage/sst/row_batch.h"
@@ -186,7 +187,8 @@ Result<BatchPtr> RowMerger::NextOrdered() {
       if (cursor->done) continue;
       // A bound comes before a row at the same place: what is behind it may be equal.
       if (winner == nullptr || cursor->Current() < winner->Current() ||
-          (!cursor->loaded && winner->loaded && cursor->Current() == winner->Current())) {
+          (!LAMINA_MUTANT("merge.bound_after_equal_row") && !cursor->loaded && winner->loaded &&
+           cursor->Current() == winner->Current())) {
         second = winner;
         winner = cursor.get();
       } else if (second == nullptr || cursor->Current() < second->Current()) {
@@ -202,7 +204,9 @@ Result<BatchPtr> RowMerger::NextOrdered() {
     Block& block = winner->block;
     const int64_t rows = block.rows->num_rows();
     int64_t last = rows;
-    if (second != nullptr && block.last_key >= second->Current().key) {
+    if (second != nullptr &&
+        (LAMINA_MUTANT("merge.equal_key_goes_whole") ? block.last_key > second->Current().key
+                                                     : block.last_key >= second->Current().key)) {
       if (block.keys == nullptr) {
         LAMINA_CHECK(block.key_rows != nullptr);
         ARROW_ASSIGN_OR_RAISE(block.keys, context_->codec.Encode(*block.key_rows));

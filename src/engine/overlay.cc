@@ -8,6 +8,7 @@
 #include <arrow/compute/api_vector.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "engine/overlay_internal.h"
 #include "engine/selection_internal.h"
 #include "storage/sst/row_batch.h"
@@ -229,7 +230,8 @@ Overlay::Overlay(ScanContext* context) : context_(context), decided_(!context->b
       for (uint32_t p = 0; p < parts_.size(); ++p) {
         const size_t before = facts_.size();
         for (const MemFact* f = of_key[p]; f != nullptr; f = f->older) {
-          if (f->commit <= newest_[p]) facts_.push_back({f, p});
+          if (f->commit <= newest_[p] || LAMINA_MUTANT("snapshot.later_facts_seen"))
+            facts_.push_back({f, p});
         }
         std::reverse(facts_.begin() + static_cast<ptrdiff_t>(before), facts_.end());
       }

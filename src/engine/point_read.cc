@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "engine/overlay_internal.h"
 #include "engine/scan_internal.h"
 #include "storage/sst/row_batch.h"
@@ -65,7 +66,9 @@ Result<bool> FindInFile(FileCache* files, const DataFilePtr& file,
                         const catalog::TableSchema& table, const Point& point,
                         const std::vector<std::string>& columns, ReadCounters* counters,
                         FoundRow* found) {
-  if (file->min_system_from > point.system) return false;
+  if (LAMINA_MUTANT("point_read.row_missed_at_its_birth") ? file->min_system_from >= point.system
+                                                          : file->min_system_from > point.system)
+    return false;
   if (file->kind == FileKind::kHistory && file->max_system_to <= point.system) return false;
   if (file->has_valid_columns &&
       (file->min_valid_from > point.valid || file->max_valid_to <= point.valid))
@@ -96,7 +99,9 @@ Result<bool> FindInFile(FileCache* files, const DataFilePtr& file,
   storage::sst::TimeColumns of_page;
   for (uint64_t ordinal = rows.first; ordinal < rows.last; ++ordinal) {
     if (deletions != nullptr && deletions->IsEnded(ordinal) &&
-        (file->kind == FileKind::kHistory || deletions->EndOf(ordinal) <= point.system)) {
+        (file->kind == FileKind::kHistory || (LAMINA_MUTANT("point_read.row_seen_at_its_end")
+                                                  ? deletions->EndOf(ordinal) < point.system
+                                                  : deletions->EndOf(ordinal) <= point.system))) {
       continue;
     }
     const auto page = static_cast<uint32_t>(ordinal / per_page);

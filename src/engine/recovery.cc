@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/trace.h"
 #include "catalog/system_tables.h"
 #include "engine/engine_internal.h"
@@ -148,7 +149,8 @@ Status EngineImpl::ApplyReplayed(const storage::wal::Frame& frame) {
     if (ids == nullptr) return;
     base::MutexLock lock(&row_ids_mu_);
     int64_t& next = next_row_id_.try_emplace(entry.table->schema->id, 1).first->second;
-    for (int64_t i = 0; i < ids->length(); ++i) next = std::max(next, ids->Value(i) + 1);
+    for (int64_t i = 0; i < ids->length(); ++i)
+      next = std::max(next, ids->Value(i) + (LAMINA_MUTANT("recovery.row_id_reused") ? 0 : 1));
   });
   ARROW_RETURN_NOT_OK(active_->Apply(*batch, frame.commit, frame.system));
   newest_ = frame.commit;
@@ -230,7 +232,8 @@ void EngineImpl::StartFrom(const storage::manifest::VersionPtr& version) {
     base::MutexLock commit_lock(&commit_mu_);
     active_ = Memtable::Make();
     newest_ = version->flushed_commit;
-    newest_system_ = version->flushed_system;
+    newest_system_ = LAMINA_MUTANT("recovery.newest_time_forgotten") ? SystemTime::Min()
+                                                                     : version->flushed_system;
     seal_ = {options_.memtable_bytes, options_.memtable_rows, options_.memtable_age_micros,
              options_.memtable_batches};
     base::MutexLock lock(&state_mu_);
@@ -264,7 +267,7 @@ Status EngineImpl::Recover() {
     const uint64_t recovered = manifest_->current()->number;
     ARROW_ASSIGN_OR_RAISE(const storage::manifest::VersionPtr version, manifest_->ClaimOwnership());
     epoch_ = version->owner_epoch;
-    if (version->number != recovered + 1) {
+    if (version->number != recovered + 1 && !LAMINA_MUTANT("recovery.stale_manifest")) {
       LAMINA_REACHED("engine.open.published_meanwhile");
       ARROW_RETURN_NOT_OK(LoadAndReplay());
     }
@@ -286,7 +289,8 @@ Status EngineImpl::Recover() {
       state_ = std::move(next);
     }
     CountLevel0(*version);  // commits are held back from the first one on
-    if (recovery_.wal_segments > 0 && recovery_.replayed_commits == 0) {
+    if (recovery_.wal_segments > 0 &&
+        (recovery_.replayed_commits == 0 || LAMINA_MUTANT("recovery.floor_past_replayed"))) {
       // Everything in the old log is in the files: it need not be read again.
       VersionEdit edit;
       edit.reason = "open";

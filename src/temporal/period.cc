@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/mutant.h"
+
 namespace lamina::temporal {
 namespace {
 
@@ -54,7 +56,11 @@ Result<SystemInterval> ResolveSystem(
         return Reversed("system time", Format(period.from()), Format(period.to()));
       if (period.from() == period.to()) return Nothing<SystemInterval, SystemTime>();
       const SystemTime end = Window::At(newest, ValidTime{}).system.to;
-      return SystemInterval{std::min(period.from(), newest), std::min(period.to(), end)};
+      return SystemInterval{
+          std::min(period.from(), newest),
+          std::min(LAMINA_MUTANT("period.to_included") ? SystemTime{period.to().micros + 1}
+                                                       : period.to(),
+                   end)};
     }
     case SystemPeriod::Kind::kAll:
       return SystemInterval{SystemTime::Min(), Window::At(newest, ValidTime{}).system.to};

@@ -25,6 +25,8 @@
 #include <memory_resource>
 #include <tuple>
 
+#include "base/mutant.h"
+
 namespace lamina::temporal {
 namespace {
 
@@ -108,7 +110,10 @@ void Apply(const Fact& fact, uint32_t source, bool opens, LiveMap* live, End end
   const ValidInterval& valid = fact.valid;
   if (valid.empty()) return;
   auto it = live->lower_bound(valid.from);
-  if (it != live->begin() && std::prev(it)->second.row.valid.to > valid.from) --it;
+  if (it != live->begin() &&
+      (LAMINA_MUTANT("resolve.touching_row_cut") ? std::prev(it)->second.row.valid.to >= valid.from
+                                                 : std::prev(it)->second.row.valid.to > valid.from))
+    --it;
   while (it != live->end() && it->first < valid.to) {
     const Live piece = it->second;
     end(piece, fact);
@@ -171,7 +176,7 @@ void ResolveOneFact(std::span<const RowVersion> open_rows, const Fact& fact, uin
     if (row.valid.from < fact.valid.from) {
       emit(Part(row, {row.valid.from, fact.valid.from}, SystemTime::Max()));
     }
-    if (row.valid.to > fact.valid.to) {
+    if (row.valid.to > fact.valid.to && !LAMINA_MUTANT("resolve.right_rest_lost")) {
       emit(Part(row, {fact.valid.to, row.valid.to}, SystemTime::Max()));
     }
   }

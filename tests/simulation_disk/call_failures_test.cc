@@ -147,6 +147,7 @@ TEST(CallFailuresTest, OneFailureAnywhereLosesNothingAndIsNeverTakenForSuccess) 
   const size_t cases = static_cast<size_t>(wanted) / scenarios.size() + 1;
   Totals totals;
   std::mutex mutex;
+  std::atomic<bool> failed{false};
   OnAllProcessors(scenarios.size(), [&](size_t i) {
     if (only != UINT64_MAX && only / 1000 != i) return;
     const uint64_t world_seed = MixSeed(seed, i, 17);
@@ -159,6 +160,7 @@ TEST(CallFailuresTest, OneFailureAnywhereLosesNothingAndIsNeverTakenForSuccess) 
     for (size_t j = 0; j < cases; ++j) {
       const uint64_t name = i * 1000 + j;
       if (only != UINT64_MAX && only != name) continue;
+      if (failed && StopsAtFirstFailure()) return;
       base::Random random(MixSeed(seed, name, 18));
       // Every kind in turn; within it, any place.
       Failure failure;
@@ -170,6 +172,7 @@ TEST(CallFailuresTest, OneFailureAnywhereLosesNothingAndIsNeverTakenForSuccess) 
           RunCase(scenarios[i], world_seed, failure, random.Next64(), &totals);
       if (wrong.empty()) continue;
       std::lock_guard lock(mutex);
+      failed = true;
       ADD_FAILURE() << scenarios[i].name << ": " << wrong << "\nreplay: LAMINA_SIM_SEED=" << seed
                     << " LAMINA_SIM_CASE=" << name
                     << " simulation_disk_test --gtest_filter='CallFailuresTest.*'";

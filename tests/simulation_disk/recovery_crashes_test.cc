@@ -114,6 +114,7 @@ TEST(RecoveryCrashesTest, CrashesDuringRecoveryUpToThreeDeepLoseNothing) {
   const size_t cases = static_cast<size_t>(wanted) / 2 / scenarios.size() + 1;
   Totals totals;
   std::mutex mutex;
+  std::atomic<bool> failed{false};
   OnAllProcessors(scenarios.size(), [&](size_t i) {
     if (only != UINT64_MAX && only / 1000 != i) return;
     const auto starts = Starts(scenarios[i], MixSeed(seed, i, 7), cases);
@@ -121,10 +122,12 @@ TEST(RecoveryCrashesTest, CrashesDuringRecoveryUpToThreeDeepLoseNothing) {
     for (size_t j = 0; j < starts.size(); ++j) {
       const uint64_t name = i * 1000 + j;
       if (only != UINT64_MAX && only != name) continue;
+      if (failed && StopsAtFirstFailure()) return;
       const std::string wrong =
           RunCase(scenarios[i].options(), starts[j], MixSeed(seed, name, 8), &oracle, &totals);
       if (wrong.empty()) continue;
       std::lock_guard lock(mutex);
+      failed = true;
       ADD_FAILURE() << scenarios[i].name << ": " << wrong << "\nreplay: LAMINA_SIM_SEED=" << seed
                     << " LAMINA_SIM_CASE=" << name
                     << " simulation_disk_test --gtest_filter='RecoveryCrashesTest.*'";

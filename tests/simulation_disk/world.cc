@@ -7,6 +7,7 @@
 
 #include <arrow/builder.h>
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 namespace lamina::simulation {
 
@@ -1007,6 +1008,8 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
+
+bool StopsAtFirstFailure() { return GTEST_FLAG_GET(fail_fast); }
 
 void OnAllProcessors(size_t n, const std::function<void(size_t)>& work) {
   std::atomic<size_t> next{0};

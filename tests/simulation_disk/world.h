@@ -257,6 +257,8 @@ const std::vector<Scenario>& Scenarios();
 
 /// A number out of the environment.
 uint64_t FromEnvironment(const char* name, uint64_t otherwise);
+/// Whether one failure is enough: --gtest_fail_fast.
+bool StopsAtFirstFailure();
 /// Runs `work(i)` for i in [0, n) on as many threads as there are processors.
 void OnAllProcessors(size_t n, const std::function<void(size_t)>& work);
 

@@ -645,14 +645,16 @@ TEST(MetamorphicTest, SameOperationsSameAnswers) {
   const char* runs = std::getenv("LAMINA_SIM_RUNS");
   const uint64_t count = runs != nullptr ? std::strtoull(runs, nullptr, 10) : 100;
   std::atomic<uint64_t> next{1};
+  std::atomic<bool> enough{false};
   base::Mutex mu;
   std::vector<base::Thread> threads;
   for (int i = 0; i < base::HardwareThreads(); ++i) {
     threads.emplace_back("seeds", [&] {
-      for (uint64_t seed = next++; seed <= count; seed = next++) {
+      for (uint64_t seed = next++; seed <= count && !enough; seed = next++) {
         const Status status = RunMetamorphic(seed);
         base::MutexLock lock(&mu);
         EXPECT_TRUE(status.ok()) << "LAMINA_SIM_SEED=" << seed << "\n" << status.ToString();
+        enough = enough || (!status.ok() && GTEST_FLAG_GET(fail_fast));
       }
     });
   }

@@ -51,11 +51,15 @@ void RunSeeds(Scene scene, uint64_t count) {
   base::Mutex mu;
   RunReport sum;
   std::vector<std::string> failures;
+  std::atomic<bool> enough{false};
   ForSeeds(count, [&](uint64_t seed) {
+    if (enough) return;
     const RunReport report = RunSystem({scene, seed});
     base::MutexLock lock(&mu);
     sum.Add(report);
-    if (!report.status.ok()) failures.push_back(report.status.ToString());
+    if (report.status.ok()) return;
+    failures.push_back(report.status.ToString());
+    enough = GTEST_FLAG_GET(fail_fast);
   });
   fmt::print("{}: {} runs, {}\n", SceneName(scene), count, sum.Counts());
   EXPECT_TRUE(failures.empty()) << failures.size() << " of " << count << " fail; the first:\n"

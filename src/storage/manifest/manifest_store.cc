@@ -24,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/metrics.h"
+#include "base/mutant.h"
 #include "base/mutex.h"
 #include "catalog/system_tables.h"
 #include "storage/manifest/format_internal.h"
@@ -358,7 +359,8 @@ struct ManifestStore::Impl {
       const VersionPtr base = Held().version;
       if (claim) {
         edit.owner_epoch = base->owner_epoch + 1;
-      } else if (own_epoch != 0 && base->owner_epoch > own_epoch) {
+      } else if (own_epoch != 0 && base->owner_epoch > own_epoch &&
+                 !LAMINA_MUTANT("manifest.fence_ignored")) {
         return Fenced(own_epoch, base->owner_epoch);
       }
       Result<VersionPtr> applied = Apply(*base, edit);
@@ -374,8 +376,11 @@ struct ManifestStore::Impl {
       State& next = *prepared;
 
       const int64_t put_started = options.clock->MonotonicNanos();
-      const Status put =
-          PutRef(*options.store, path, bytes, PutCondition::IfTagMatches(Held().tag), &next.tag);
+      const Status put = PutRef(*options.store, path, bytes,
+                                LAMINA_MUTANT("manifest.unconditional_put")
+                                    ? PutCondition::None()
+                                    : PutCondition::IfTagMatches(Held().tag),
+                                &next.tag);
       CountStats([&](ManifestStats& s) {
         s.cas_nanos += static_cast<uint64_t>(options.clock->MonotonicNanos() - put_started);
       });
@@ -385,9 +390,11 @@ struct ManifestStore::Impl {
       }
       const ErrorCode code = CodeOf(put);
       // The store's own sync failed: reading the ref back would show what may never be on disk.
-      if (code == ErrorCode::kStopped) return Unknown(put);
+      if (code == ErrorCode::kStopped && !LAMINA_MUTANT("manifest.failed_sync_read_back"))
+        return Unknown(put);
       if (code != ErrorCode::kConflict) {
-        if (NothingHappened(code)) return unclear == 0 ? put : Unknown(put);
+        if (NothingHappened(code) || LAMINA_MUTANT("manifest.unclear_put_taken_for_failed"))
+          return unclear == 0 ? put : Unknown(put);
         if (unclear++ == 0) unclear_base = base->number;
       } else {
         LAMINA_REACHED("manifest.cas.conflict");
@@ -403,7 +410,8 @@ struct ManifestStore::Impl {
         if (edit.owner_epoch) own_epoch = *edit.owner_epoch;
         // It happened, but what the ref holds now is the work of a newer owner, which ours does not
         // know: nothing may be built on it.
-        if (own_epoch != 0 && Held().version->owner_epoch > own_epoch) {
+        if (own_epoch != 0 && Held().version->owner_epoch > own_epoch &&
+            !LAMINA_MUTANT("manifest.settled_under_a_newer_owner")) {
           LAMINA_REACHED("manifest.cas.settled_and_fenced");
           return Fenced(own_epoch, Held().version->owner_epoch);
         }

@@ -23,6 +23,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/scope_guard.h"
 #include "storage/object_store/releasable_reader.h"
 #include "storage/object_store/store_path.h"
@@ -254,7 +255,9 @@ class LocalAppendFile final : public AppendFile {
 
   Status Sync() override {
     ARROW_RETURN_NOT_OK(Usable());
-    const int error = -files_->Sync(fd_, /*data_only=*/true);
+    int error = -files_->Sync(fd_, /*data_only=*/true);
+    if (error != 0 && LAMINA_MUTANT("store.failed_sync_tried_again"))
+      error = -files_->Sync(fd_, /*data_only=*/true);
     return error == 0 ? Status::OK() : Fail(error, "fdatasync");
   }
 
@@ -542,8 +545,11 @@ Result<int> LocalStore::OpenParent(const std::string& path) {
 // After a failed sync the kernel may count the entries as clean that never reached the disk: the
 // error says that all of this store is in doubt.
 Status LocalStore::SyncDirectory(int fd, const std::string& directory) {
-  const int error = -files_->Sync(fd, /*data_only=*/false);
+  const int error =
+      LAMINA_MUTANT("store.directory_sync_skipped") ? 0 : -files_->Sync(fd, /*data_only=*/false);
   if (error == 0) return Status::OK();
+  if (LAMINA_MUTANT("store.failed_directory_sync_forgotten"))
+    return ErrnoError(error, "fsync", directory);
   sync_failed_.store(true, std::memory_order_release);
   return ErrnoError(ErrorCode::kStopped, error, "fsync", directory);
 }
@@ -612,7 +618,9 @@ Result<ObjectInfo> LocalStore::PublishNew(int fd, const std::string& temp,
   if (const int error = -files_->SetModified(fd, files_->NowNanos()); error != 0)
     return ErrnoError(error, "futimens", temp);
   LAMINA_FAULT_POINT("local_store.sync_file");
-  if (const int error = -files_->Sync(fd, /*data_only=*/true); error != 0)
+  if (const int error =
+          LAMINA_MUTANT("store.object_unsynced") ? 0 : -files_->Sync(fd, /*data_only=*/true);
+      error != 0)
     return ErrnoError(error, "fdatasync", temp);
   FileSystem::Stat st;
   if (const int error = -files_->StatFile(fd, &st); error != 0)

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/mutant.h"
+
 namespace lamina::storage::sst {
 
 std::string BuildBloomFilter(std::span<const uint64_t> hashes, double bits_per_key) {
@@ -12,7 +14,7 @@ std::string BuildBloomFilter(std::span<const uint64_t> hashes, double bits_per_k
   const size_t blocks = static_cast<size_t>(
       std::clamp(std::ceil(bytes / kBloomBlockBytes), 1.0, static_cast<double>(uint64_t{1} << 31)));
   std::string bits(blocks * kBloomBlockBytes, '\0');
-  for (const uint64_t hash : hashes) {
+  for (const uint64_t hash : hashes.subspan(LAMINA_MUTANT("bloom.first_key_left_out") ? 1 : 0)) {
     char* block = bits.data() + internal::BloomBlockOffset(hash, blocks);
     const auto low = static_cast<uint32_t>(hash);
     uint32_t words[8];

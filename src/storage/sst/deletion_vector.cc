@@ -8,6 +8,7 @@
 
 #include "base/codec.h"
 #include "base/crc32c.h"
+#include "base/mutant.h"
 
 namespace lamina::storage::sst {
 
@@ -201,7 +202,8 @@ Result<std::shared_ptr<const DeletionVector>> DeletionVector::With(
     }
     merged.push_back(row);
   }
-  merged.insert(merged.end(), have, rows_.end());
+  if (!LAMINA_MUTANT("deletion_vector.rest_forgotten"))
+    merged.insert(merged.end(), have, rows_.end());
   return Make(std::move(merged), row_count_);
 }
 

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "storage/sst/column_layout.h"
 #include "storage/sst/file_format_internal.h"
 #include "storage/sst/file_reader_internal.h"
@@ -285,7 +286,9 @@ Result<ColumnSource> FileReaderImpl::SourceOf(const catalog::TableSchema& schema
                      fmt::format("no such column: table={} column={}", schema.name, name));
   }
   source.field = arrow::field(column->name, column->type, column->nullable, column->metadata);
-  source.file_column = paged_->FindColumn(column->id);
+  source.file_column = LAMINA_MUTANT("sst.column_found_by_name")
+                           ? paged_->FindColumn(std::string_view(column->name))
+                           : paged_->FindColumn(column->id);
   if (source.file_column >= 0) {
     source.kind = ColumnSource::Kind::kFile;
     source.same_type =
@@ -662,8 +665,11 @@ PageSet FileReaderImpl::PruneTimes(const PageSet& pages, SystemTime system_from,
         const auto* index = dynamic_cast<const parquet::Int64ColumnIndex*>(paged_->PageStatistics(
             row_group, paged_->columns()[static_cast<size_t>(test.column)].first_leaf));
         if (index != nullptr && !index->null_pages()[i]) {
-          keep = keep && (test.by_min ? index->min_values()[i] < test.limit
-                                      : index->max_values()[i] > test.limit);
+          keep =
+              keep &&
+              (test.by_min ? index->min_values()[i] <
+                                 test.limit - (LAMINA_MUTANT("sst.page_pruned_at_the_edge") ? 1 : 0)
+                           : index->max_values()[i] > test.limit);
         }
       }
       if (keep) {

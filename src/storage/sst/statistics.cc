@@ -5,6 +5,7 @@
 #include <parquet/statistics.h>
 
 #include "base/codec.h"
+#include "base/mutant.h"
 #include "catalog/key_codec.h"
 #include "storage/sst/statistics_internal.h"
 
@@ -133,7 +134,8 @@ std::optional<std::string> RoundUp(std::string bound) {
   if (bound.empty()) {
     return std::nullopt;
   }
-  bound.back() = static_cast<char>(static_cast<uint8_t>(bound.back()) + 1);
+  bound.back() = static_cast<char>(static_cast<uint8_t>(bound.back()) +
+                                   (LAMINA_MUTANT("statistics.long_maximum_rounded_down") ? 0 : 1));
   return bound;
 }
 

@@ -26,6 +26,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "storage/wal/wal_internal.h"
 
 namespace lamina::storage::wal {
@@ -248,7 +249,8 @@ class Walker {
         // What was not synced reaches the disk in any order: intact frames behind a hole are no
         // proof of damage, unless one of them was written when this place had been synced.
         const IntactFrames behind = FindIntactFrames(rest, 1, salt, walk_.last_commit);
-        const bool torn = last && !walk_.sealed && behind.synced <= at;
+        const bool torn = last && !walk_.sealed &&
+                          (behind.synced <= at || LAMINA_MUTANT("wal.damage_taken_for_torn"));
         if (torn && behind.count > 0) LAMINA_REACHED("wal.replay.hole_in_unsynced");
         if (!last && !walk_.sealed && walk_.segments[index + 1].id.epoch != id.epoch) {
           // Only the seal may be wrong here: the next epoch's header tells.
@@ -349,7 +351,8 @@ Status MakeEndCertain(const std::shared_ptr<ObjectStore>& store, const ReplayOpt
   std::string bytes;
   if (walk.end >= kSegmentHeaderBytes) {
     ARROW_ASSIGN_OR_RAISE(const auto buffer, store->Get(path));
-    bytes = View(*buffer).substr(0, walk.end);
+    bytes =
+        View(*buffer).substr(0, LAMINA_MUTANT("wal.torn_tail_kept") ? std::string::npos : walk.end);
   } else {
     bytes = EncodeSegmentHeader({options.database_id, id, walk.previous, walk.chain});
   }

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/mutex.h"
 #include "storage/wal/wal_internal.h"
 
@@ -160,6 +161,7 @@ class WriterImpl final : public Writer {
 
   Status SyncFile() {
     LAMINA_FAULT_POINT("wal.sync");
+    if (LAMINA_MUTANT("wal.sync_skipped")) return Status::OK();
     return file_->Sync();
   }
 
@@ -211,7 +213,7 @@ class WriterImpl final : public Writer {
   Status NextSegment() LAMINA_EXCLUDES(sync_mu_) {
     base::MutexLock lock(&sync_mu_);
     ARROW_RETURN_NOT_OK(CheckUsable());  // a Sync beside us may have failed meanwhile
-    ARROW_RETURN_NOT_OK(SyncLocked());
+    if (!LAMINA_MUTANT("wal.rotation_unsynced")) ARROW_RETURN_NOT_OK(SyncLocked());
     const SegmentId previous = current();
     Status status = file_->Close();
     file_.reset();
@@ -231,7 +233,8 @@ class WriterImpl final : public Writer {
     if (CodeOf(existing.status()) != ErrorCode::kNotFound) return existing.status();
     ARROW_ASSIGN_OR_RAISE(file_, store_->OpenAppend(path_));
     segment_begin_ = appended_.load(std::memory_order_relaxed);
-    segment_synced_.store(0, std::memory_order_relaxed);
+    if (!LAMINA_MUTANT("wal.synced_of_the_segment_before"))
+      segment_synced_.store(0, std::memory_order_relaxed);
     const SegmentHeader header{options_.database_id, id, previous, chain};
     const std::string bytes = EncodeSegmentHeader(header);
     ARROW_RETURN_NOT_OK(AppendToFile(bytes));
