@@ -8,13 +8,17 @@
 namespace lamina::testing {
 namespace {
 
-Status Begin(const char* point, int64_t latency_micros_max) {
+void Wait(const char* point, int64_t latency_micros_max) {
   SimYield(point);
   if (latency_micros_max > 0) {
     if (SimScheduler* sim = CurrentSim()) {
       sim->clock()->SleepMicros(sim->random().UniformRange(0, latency_micros_max));
     }
   }
+}
+
+Status Begin(const char* point, int64_t latency_micros_max) {
+  Wait(point, latency_micros_max);
   if (SimKilled()) return MakeError(ErrorCode::kUnavailable, "this process was killed");
   return Status::OK();
 }
@@ -70,7 +74,8 @@ class SimStore::Appender final : public AppendFile {
   Status Sync() override {
     ARROW_RETURN_NOT_OK(Begin("store.sync", latency_micros_max_));
     Status status = base_->Sync();
-    SimYield("store.sync.done");
+    // What is appended from here on is not synced, though the call has not returned.
+    Wait("store.sync.done", latency_micros_max_);
     return status;
   }
   int64_t size() const override { return base_->size(); }

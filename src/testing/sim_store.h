@@ -13,9 +13,10 @@ namespace lamina::testing {
 
 /// Wraps any store. Around each call, the parts of writers, append files and readers included, the
 /// seed may let other actors run: before its effect and after it. With `latency_micros_max` calls
-/// also take that much simulated time at most. Actors of a group that was killed are refused
-/// everything, without effect (kUnavailable). Outside a simulation it only hands calls on.
-/// Without `locks_exclude` every Lock succeeds: two owners meet, as after a lock that was lost.
+/// also take that much simulated time at most, syncs before their effect and after it. Actors of a
+/// group that was killed are refused everything, without effect (kUnavailable). Outside a
+/// simulation it only hands calls on. Without `locks_exclude` every Lock succeeds: two owners meet,
+/// as after a lock that was lost.
 class SimStore final : public ObjectStore {
  public:
   explicit SimStore(std::shared_ptr<ObjectStore> base, int64_t latency_micros_max = 0,

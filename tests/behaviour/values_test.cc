@@ -239,9 +239,11 @@ TEST_F(ValueTest, LongTextIsNotCutByStatisticsAndFound) {
   const auto schema =
       arrow::schema({arrow::field("id", arrow::int64(), false), arrow::field("s", arrow::utf8())});
   Must(db_->CreateTable("t", schema, {.names = {"id"}}));
-  // Equal for longer than any statistic, and different only behind that.
-  const std::string same(5000, 'x'), highest = std::string(3000, '\x7F');
-  const std::vector<std::string> texts = {same + "a", same + "b", same, highest, highest + "z"};
+  // Equal for longer than any statistic, and different only behind that. Of the first two the
+  // manifest has bounds, cut.
+  const std::string cut(100, 'm'), same(5000, 'x'), highest = std::string(3000, '\x7F');
+  const std::vector<std::string> texts = {cut + "a", cut + "b", same + "a",   same + "b",
+                                          same,      highest,   highest + "z"};
   for (size_t i = 0; i < texts.size(); ++i) {
     Must(db_->Put("t", Batch(schema, {Int64s({static_cast<int64_t>(i)}), Strings({texts[i]})})));
     if (i % 2 == 1) Must(db_->Flush());

@@ -9,11 +9,13 @@
 // A failed sync loses what was pending for good, as on Linux: a later "OK" of the same file must
 // not be believed.
 //
-// LAMINA_SIM_CASE=n runs one case, LAMINA_SIM_FAILURES sets how many.
+// LAMINA_SIM_CASE=n runs one case, LAMINA_SIM_SCENARIO=name those of one scenario,
+// LAMINA_SIM_FAILURES sets how many there are in all scenarios together.
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -150,6 +152,9 @@ TEST(CallFailuresTest, OneFailureAnywhereLosesNothingAndIsNeverTakenForSuccess) 
   std::atomic<bool> failed{false};
   OnAllProcessors(scenarios.size(), [&](size_t i) {
     if (only != UINT64_MAX && only / 1000 != i) return;
+    if (const char* name = std::getenv("LAMINA_SIM_SCENARIO");
+        name != nullptr && std::string(name) != scenarios[i].name)
+      return;
     const uint64_t world_seed = MixSeed(seed, i, 17);
     const auto calls = CallsOf(scenarios[i], world_seed);
     std::map<SimCall, std::vector<uint64_t>> by_kind;
