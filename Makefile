@@ -62,7 +62,7 @@ build: setup ## Build everything in the release preset
 test: ## Run all tests: layer check, unit tests (ASan+UBSan), long tests and simulator (release)
 	@# Every stage runs even if one before failed: one report shows all. Without the tools, nothing would mean anything.
 	@status=0; report=(); \
-	for stage in setup test-checks test-unit test-release sim; do \
+	for stage in setup test-checks test-unit test-release sim mutants; do \
 	  begin=$$SECONDS; echo "=== $$stage"; result=ok; \
 	  $(MAKE) "$$stage" || { result=FAILED; status=1; }; \
 	  report+=("$$(printf '%-14s %5d s  %s' "$$stage" $$((SECONDS - begin)) "$$result")"); \
@@ -79,6 +79,8 @@ test-checks: setup ## Only the checks of the tree: layers, house rules, and thes
 	@$(PYTHON) tools/probes.py --self-test
 	@$(PYTHON) tools/check_checklist.py --self-test
 	@$(PYTHON) tools/check_checklist.py
+	@$(PYTHON) tests/mutants/run_mutants.py --self-test
+	@$(PYTHON) tests/mutants/run_mutants.py --check
 
 .PHONY: test-unit
 test-unit: setup ## Only the unit tests, under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -97,6 +99,11 @@ sim: setup ## Only the simulator: failures on a simulated machine, whole systems
 	$(call ctest,release,-L '^sim$$' --verbose $(if $(TEST),-R '$(TEST)'))
 	@# Only the whole simulator has to reach every rare branch.
 	@$(if $(TEST),:,$(PYTHON) tools/probes.py $(BUILD)/release/probes)
+
+.PHONY: mutants
+mutants: setup ## Prove that the tests catch each deliberate bug of tests/mutants/mutants.py, in the release preset
+	$(call compile,release,mutant_tests)
+	$(call ctest,release,-L '^mutants$$' --verbose)
 
 .PHONY: tsan
 tsan: setup ## Run the unit tests under ThreadSanitizer

@@ -1,7 +1,6 @@
 #include "base/ulid.h"
 
 #include "base/check.h"
-#include "base/mutant.h"
 
 namespace lamina::base {
 
@@ -79,8 +78,7 @@ Ulid UlidGenerator::Next() {
   const int64_t now = clock_->NowMicros() / 1000;
   const int64_t now_ms = now < 0 ? 0 : now;
   MutexLock lock(&mu_);
-  if (now_ms > last_.timestamp_ms() ||
-      (now_ms == last_.timestamp_ms() && LAMINA_MUTANT("ulid.random_within_a_millisecond"))) {
+  if (now_ms > last_.timestamp_ms()) {
     for (int i = 0; i < 6; ++i) last_.bytes[i] = static_cast<uint8_t>(now_ms >> (40 - 8 * i));
     random_->FillBytes(last_.bytes.data() + 6, 10);
     // Leaves 2^79 steps before the random part carries into the time.

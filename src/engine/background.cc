@@ -346,7 +346,7 @@ Status EngineImpl::FlushSealed() {
   const int64_t begin = clock_->MonotonicNanos();
   // Sealing made these commits durable, so they may be seen now; files must hold nothing that a
   // reader cannot see (N3).
-  if (!LAMINA_MUTANT("flush.published_unseen")) Publish(sealed.back()->last_commit());
+  Publish(sealed.back()->last_commit());
 
   Status status;
   const JobContext context = MakeJobContext(/*cancellable=*/false);
@@ -375,9 +375,7 @@ Status EngineImpl::FlushSealed() {
     auto published = PublishEdit(job->edit, sealed.size());
     status = published.status();
     // After an unsettled publish the files may be referred to.
-    if (!status.ok() &&
-        (!EndsWriting(status) || LAMINA_MUTANT("flush.files_deleted_after_unclear_publish")))
-      DeleteWritten(options_.store.get(), job->written);
+    if (!status.ok() && !EndsWriting(status)) DeleteWritten(options_.store.get(), job->written);
   } else {
     status = job.status();
   }

@@ -187,8 +187,7 @@ Result<BatchPtr> RowMerger::NextOrdered() {
       if (cursor->done) continue;
       // A bound comes before a row at the same place: what is behind it may be equal.
       if (winner == nullptr || cursor->Current() < winner->Current() ||
-          (!LAMINA_MUTANT("merge.bound_after_equal_row") && !cursor->loaded && winner->loaded &&
-           cursor->Current() == winner->Current())) {
+          (!cursor->loaded && winner->loaded && cursor->Current() == winner->Current())) {
         second = winner;
         winner = cursor.get();
       } else if (second == nullptr || cursor->Current() < second->Current()) {

@@ -410,8 +410,7 @@ struct ManifestStore::Impl {
         if (edit.owner_epoch) own_epoch = *edit.owner_epoch;
         // It happened, but what the ref holds now is the work of a newer owner, which ours does not
         // know: nothing may be built on it.
-        if (own_epoch != 0 && Held().version->owner_epoch > own_epoch &&
-            !LAMINA_MUTANT("manifest.settled_under_a_newer_owner")) {
+        if (own_epoch != 0 && Held().version->owner_epoch > own_epoch) {
           LAMINA_REACHED("manifest.cas.settled_and_fenced");
           return Fenced(own_epoch, Held().version->owner_epoch);
         }

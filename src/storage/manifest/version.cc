@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "base/mutant.h"
 #include "catalog/system_tables.h"
 #include "storage/manifest/format_internal.h"
 
@@ -329,8 +328,7 @@ class Applier {
   void RetireUnreferencedDeletions() {
     for (auto& [table, objects] : loose_deletions_) {
       for (const DataFilePtr& file : v_.FilesOf(table)) {
-        if (file->deletions && !LAMINA_MUTANT("manifest.shared_vector_retired"))
-          objects.erase(file->deletions->object);
+        if (file->deletions) objects.erase(file->deletions->object);
       }
       for (const base::Ulid& object : objects) Retire(DeletionVectorPath(table, object));
     }
