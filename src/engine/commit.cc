@@ -433,7 +433,8 @@ Status EngineImpl::MakeDurable(CommitId commit) {
         synced = wal_->Sync();
       }
       if (synced.ok()) {
-        RaiseTo(&durable_, covered);
+        RaiseTo(&durable_,
+                LAMINA_MUTANT("commit.sync_covers_later_appends") ? appended_.load() : covered);
         RaiseTo(&synced_bytes_, bytes);
       } else {
         Stop(synced);

@@ -17,6 +17,12 @@ class FaultyStore::Plan {
   struct Verdict {
     Status before;
     Status after;
+    std::function<void()> then = {};  // after the effect
+
+    Status After() const {
+      if (then) then();
+      return after;
+    }
   };
 
   Verdict Judge(RequestKind kind, std::string_view path) {
@@ -73,9 +79,9 @@ class FaultyStore::Plan {
     }
     if (decided == nullptr) return {};
     ++hit_;
+    if (decided->after_effect) return Verdict{Status::OK(), decided->status, decided->meanwhile};
     *meanwhile = decided->meanwhile;
-    return decided->after_effect ? Verdict{Status::OK(), decided->status}
-                                 : Verdict{decided->status, Status::OK()};
+    return Verdict{decided->status, Status::OK()};
   }
 
   mutable base::Mutex mu_;
@@ -103,7 +109,7 @@ class FaultyStore::Reader final : public storage::WrappedReader {
   // A read has no effect that could outlive a lost answer, so before and after are one.
   Status Before() override {
     const Plan::Verdict verdict = plan_->Judge(RequestKind::kRange, path_);
-    return verdict.before.ok() ? verdict.after : verdict.before;
+    return verdict.before.ok() ? verdict.After() : verdict.before;
   }
 
  private:
@@ -123,7 +129,7 @@ class FaultyStore::Writer final : public ObjectWriter {
     const int64_t fits = plan_->TakeRoom(static_cast<int64_t>(bytes.size()));
     ARROW_RETURN_NOT_OK(base_->Write(bytes.substr(0, static_cast<size_t>(fits))));
     if (fits < static_cast<int64_t>(bytes.size())) return failed_ = DiskFull(path_);
-    return failed_ = verdict.after;
+    return failed_ = verdict.After();
   }
   int64_t bytes_written() const override { return base_->bytes_written(); }
   Result<ObjectInfo> Finish() override {
@@ -131,7 +137,7 @@ class FaultyStore::Writer final : public ObjectWriter {
     const Plan::Verdict verdict = plan_->Judge(RequestKind::kFinish, path_);
     ARROW_RETURN_NOT_OK(verdict.before);
     auto result = base_->Finish();
-    if (!verdict.after.ok()) return verdict.after;
+    ARROW_RETURN_NOT_OK(verdict.After());
     return result;
   }
 
@@ -153,13 +159,13 @@ class FaultyStore::Appender final : public AppendFile {
     const int64_t fits = plan_->TakeRoom(static_cast<int64_t>(bytes.size()));
     ARROW_RETURN_NOT_OK(base_->Append(bytes.substr(0, static_cast<size_t>(fits))));
     if (fits < static_cast<int64_t>(bytes.size())) return DiskFull(path_);
-    return verdict.after;
+    return verdict.After();
   }
   Status Sync() override {
     const Plan::Verdict verdict = plan_->Judge(RequestKind::kSync, path_);
     ARROW_RETURN_NOT_OK(verdict.before);
     ARROW_RETURN_NOT_OK(base_->Sync());
-    return verdict.after;
+    return verdict.After();
   }
   int64_t size() const override { return base_->size(); }
   Status Close() override { return base_->Close(); }
@@ -181,14 +187,14 @@ uint64_t FaultyStore::faults_hit() const { return plan_->hit(); }
 Result<ObjectInfo> FaultyStore::Head(const std::string& path) {
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kHead, path);
   ARROW_RETURN_NOT_OK(verdict.before);
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   return base_->Head(path);
 }
 
 Result<std::shared_ptr<arrow::Buffer>> FaultyStore::Get(const std::string& path, ObjectInfo* info) {
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kGet, path);
   ARROW_RETURN_NOT_OK(verdict.before);
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   return base_->Get(path, info);
 }
 
@@ -196,7 +202,7 @@ Result<std::shared_ptr<arrow::Buffer>> FaultyStore::GetRange(const std::string& 
                                                              int64_t offset, int64_t length) {
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kRange, path);
   ARROW_RETURN_NOT_OK(verdict.before);
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   return base_->GetRange(path, offset, length);
 }
 
@@ -204,7 +210,7 @@ Result<std::shared_ptr<arrow::io::RandomAccessFile>> FaultyStore::OpenReader(
     const std::string& path) {
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kOpenReader, path);
   ARROW_RETURN_NOT_OK(verdict.before);
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   ARROW_ASSIGN_OR_RAISE(auto reader, base_->OpenReader(path));
   return std::make_shared<Reader>(std::move(reader), plan_, path);
 }
@@ -217,7 +223,7 @@ Result<ObjectInfo> FaultyStore::Put(const std::string& path, std::string_view by
   if (plan_->TakeRoom(static_cast<int64_t>(bytes.size())) < static_cast<int64_t>(bytes.size()))
     return DiskFull(path);
   auto result = base_->Put(path, bytes, condition);
-  if (!verdict.after.ok()) return verdict.after;
+  ARROW_RETURN_NOT_OK(verdict.After());
   return result;
 }
 
@@ -225,14 +231,14 @@ Result<std::unique_ptr<ObjectWriter>> FaultyStore::Create(const std::string& pat
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kCreate, path);
   ARROW_RETURN_NOT_OK(verdict.before);
   ARROW_ASSIGN_OR_RAISE(auto writer, base_->Create(path));
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   return std::make_unique<Writer>(std::move(writer), plan_, path);
 }
 
 Result<std::vector<ObjectInfo>> FaultyStore::List(const std::string& prefix) {
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kList, prefix);
   ARROW_RETURN_NOT_OK(verdict.before);
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   return base_->List(prefix);
 }
 
@@ -240,7 +246,7 @@ Status FaultyStore::Delete(const std::string& path) {
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kDelete, path);
   ARROW_RETURN_NOT_OK(verdict.before);
   ARROW_RETURN_NOT_OK(base_->Delete(path));
-  return verdict.after;
+  return verdict.After();
 }
 
 Result<std::unique_ptr<AppendFile>> FaultyStore::OpenAppend(const std::string& path,
@@ -248,14 +254,14 @@ Result<std::unique_ptr<AppendFile>> FaultyStore::OpenAppend(const std::string& p
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kOpenAppend, path);
   ARROW_RETURN_NOT_OK(verdict.before);
   ARROW_ASSIGN_OR_RAISE(auto file, base_->OpenAppend(path, truncate_to));
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   return std::make_unique<Appender>(std::move(file), plan_, path);
 }
 
 Result<std::unique_ptr<StoreLock>> FaultyStore::Lock(const std::string& path) {
   const Plan::Verdict verdict = plan_->Judge(RequestKind::kLock, path);
   ARROW_RETURN_NOT_OK(verdict.before);
-  ARROW_RETURN_NOT_OK(verdict.after);
+  ARROW_RETURN_NOT_OK(verdict.After());
   return base_->Lock(path);
 }
 

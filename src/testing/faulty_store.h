@@ -31,8 +31,9 @@ struct StoreFault {
   uint64_t times = 1;         ///< Then so many fail; ~0 for ever.
   bool after_effect = false;  ///< The call is carried out, then reported as failed.
   Status status = MakeError(ErrorCode::kUnavailable, "injected fault");
-  /// Runs before the call, with no lock of this store held: what another thread does at this very
-  /// moment. With an OK status the call then goes on as if nothing were.
+  /// Runs before the call (after_effect: between effect and answer), with no lock of this store
+  /// held: what another thread does at this very moment. With an OK status the call then goes on as
+  /// if nothing were.
   std::function<void()> meanwhile = {};
 };
 

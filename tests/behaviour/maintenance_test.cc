@@ -7,12 +7,14 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <thread>
 
 #include <fmt/format.h>
 
 #include "base/random.h"
 #include "base/scope_guard.h"
 #include "storage/manifest/manifest_store.h"
+#include "storage/object_store/memory_store.h"
 #include "test_database.h"
 #include "testing/faulty_store.h"
 
@@ -231,6 +233,34 @@ TEST_F(FaultyMaintenanceTest, APublishWhoseAnswerIsLostIsSettledByReadingTheRef)
   Reopen();
   EXPECT_EQ(ScanText(*db_, "t").size(), 10u);
   ExpectSound();
+}
+
+// What is appended while a sync is under way comes too late for it.
+TEST_F(FaultyMaintenanceTest, ACommitThatComesDuringASyncIsNotTakenForSynced) {
+  const auto memory = std::make_shared<storage::MemoryStore>();
+  faulty_ = std::make_shared<FaultyStore>(memory);
+  store_ = faulty_;
+  options_.sync = SyncPolicy::kOff;
+  db_.reset();
+  Open();
+  CreateNumbers();
+  Put({{1, 1}});
+  StoreFault sync;
+  sync.kind = RequestKind::kSync;
+  sync.path_prefix = "wal/";
+  sync.status = Status::OK();
+  sync.after_effect = true;
+  sync.meanwhile = [&] { std::thread([&] { Put({{2, 2}}); }).join(); };
+  faulty_->Add(sync);
+  Must(db_->Sync());
+  ASSERT_EQ(faulty_->faults_hit(), 1u);
+  const auto survives = [&] {
+    const auto recovered = Must(Database::Open(memory->CrashClone(), DatabaseOptions{}));
+    return ScanText(*recovered, "t").size();
+  };
+  EXPECT_EQ(survives(), 1u);
+  Must(db_->Sync());
+  EXPECT_EQ(survives(), 2u) << "the second Sync trusted the first";
 }
 
 TEST_F(FaultyMaintenanceTest, TheBackgroundFlushTriesAgainByItself) {

@@ -82,6 +82,7 @@ CHECKS = {
         {},
         "behaviour tests of transactions",
     ),
+    "syncs": Check("behaviour_mutants", "FaultyMaintenanceTest.*Sync*", {}, "behaviour tests of syncs"),
     "history": Check("behaviour_mutants", "TrimTest.*:GarbageTest.*", {}, "behaviour tests of retention and garbage"),
     "values": Check("behaviour_mutants", "ValueTest.LongText*", {}, "behaviour tests of long values"),
     "evolution": Check("behaviour_mutants", "RandomEvolutionTest.*", {}, "random changes of a table's definition"),
@@ -174,6 +175,12 @@ MUTANTS = [
         "commits are seen before they are durable",
         "systems on disk",
         "which was not durable",
+    ),
+    Mutant(
+        "commit.sync_covers_later_appends",
+        "what was appended while a sync ran counts as synced",
+        "syncs",
+        "the second Sync trusted the first",
     ),
     Mutant(
         "commit.phantoms_unchecked",
