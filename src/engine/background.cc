@@ -375,7 +375,9 @@ Status EngineImpl::FlushSealed() {
     auto published = PublishEdit(job->edit, sealed.size());
     status = published.status();
     // After an unsettled publish the files may be referred to.
-    if (!status.ok() && !EndsWriting(status)) DeleteWritten(options_.store.get(), job->written);
+    if (!status.ok() &&
+        (!EndsWriting(status) || LAMINA_MUTANT("flush.files_deleted_after_unclear_publish")))
+      DeleteWritten(options_.store.get(), job->written);
   } else {
     status = job.status();
   }

@@ -235,6 +235,26 @@ TEST_F(FaultyMaintenanceTest, APublishWhoseAnswerIsLostIsSettledByReadingTheRef)
   ExpectSound();
 }
 
+// The answer is lost and the ref cannot be read: whether it names the new files is not known.
+TEST_F(FaultyMaintenanceTest, AFlushWhosePublishIsUnclearLeavesItsFiles) {
+  Fill(0, 10);
+  StoreFault lost;
+  lost.kind = RequestKind::kPut;
+  lost.path_prefix = "refs/";
+  lost.after_effect = true;
+  faulty_->Add(lost);
+  for (const RequestKind kind : {RequestKind::kGet, RequestKind::kHead, RequestKind::kRange})
+    FailAll(kind, "refs/", ErrorCode::kUnavailable);
+  ExpectError(db_->Flush(), ErrorCode::kCommitUnknown, {});
+  ExpectError(db_->PutDocument("k", "v"), ErrorCode::kStopped, {});
+  EXPECT_EQ(ScanText(*db_, "t").size(), 10u);
+  faulty_->Clear();
+  Reopen();
+  EXPECT_EQ(Must(db_->GetTable("t")).rows_at_rest, 10u) << "it had been published";
+  EXPECT_EQ(ScanText(*db_, "t").size(), 10u);
+  ExpectSound();
+}
+
 // What is appended while a sync is under way comes too late for it.
 TEST_F(FaultyMaintenanceTest, ACommitThatComesDuringASyncIsNotTakenForSynced) {
   const auto memory = std::make_shared<storage::MemoryStore>();

@@ -82,7 +82,12 @@ CHECKS = {
         {},
         "behaviour tests of transactions",
     ),
-    "syncs": Check("behaviour_mutants", "FaultyMaintenanceTest.*Sync*", {}, "behaviour tests of syncs"),
+    "lost answers": Check(
+        "behaviour_mutants",
+        "FaultyMaintenanceTest.*Sync*:FaultyMaintenanceTest.*Unclear*",
+        {},
+        "behaviour tests of a store that answers late or not at all",
+    ),
     "history": Check("behaviour_mutants", "TrimTest.*:GarbageTest.*", {}, "behaviour tests of retention and garbage"),
     "values": Check("behaviour_mutants", "ValueTest.LongText*", {}, "behaviour tests of long values"),
     "evolution": Check("behaviour_mutants", "RandomEvolutionTest.*", {}, "random changes of a table's definition"),
@@ -151,7 +156,7 @@ MUTANTS = [
         "manifest.unclear_put_taken_for_failed",
         "a publish whose answer is lost counts as not done",
         "systems on a network",
-        "a data file that the manifest names is missing",
+        "a data file that the manifest names is missing|version edit does not fit",
     ),
     Mutant("manifest.unconditional_put",
         "the ref is put without a condition",
@@ -179,7 +184,7 @@ MUTANTS = [
     Mutant(
         "commit.sync_covers_later_appends",
         "what was appended while a sync ran counts as synced",
-        "syncs",
+        "lost answers",
         "the second Sync trusted the first",
     ),
     Mutant(
@@ -212,6 +217,12 @@ MUTANTS = [
         "the log's floor moves to the segment being written, past commits in memory only",
         "systems on disk",
         "log misses commits|was promised|belongs to nobody",
+    ),
+    Mutant(
+        "flush.files_deleted_after_unclear_publish",
+        "a flush deletes its files when it does not know whether they were published",
+        "lost answers",
+        "AFlushWhosePublishIsUnclear",
     ),
     Mutant(
         "flush.conflict_floor_not_raised",
