@@ -250,6 +250,7 @@ Status WriteBatch::Add(TableWrite write) {
     }
   } else if (Status written = WriteIpc(*write.rows, &payload_); !written.ok()) {
     payload_.resize(begin);
+    if (written.IsOutOfMemory()) return written;
     return MakeError(ErrorCode::kInternal,
                      fmt::format("rows cannot be encoded for the log: table={} cause={}",
                                  write.schema->name, written.message()));

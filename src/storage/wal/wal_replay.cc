@@ -182,6 +182,14 @@ class Walker {
           NoSeal(index - 1);
           return Status::OK();
         }
+        if (!last && walk_.segments[index + 1].id.epoch != id.epoch) {
+          // As below: the next epoch's header tells whether this segment was written anew, as one
+          // without frames, and only that was lost.
+          instead_of_seal_ = {0, std::move(why), walk_.end};
+          walk_.end = kSegmentHeaderBytes;
+          walk_.sealed = false;
+          return Status::OK();
+        }
         const bool torn = last && FindIntactFrames(bytes, 0, salt, walk_.last_commit).synced == 0;
         if (torn) {
           LAMINA_REACHED("wal.replay.torn_header");
@@ -254,7 +262,7 @@ class Walker {
         if (torn && behind.count > 0) LAMINA_REACHED("wal.replay.hole_in_unsynced");
         if (!last && !walk_.sealed && walk_.segments[index + 1].id.epoch != id.epoch) {
           // Only the seal may be wrong here: the next epoch's header tells.
-          instead_of_seal_ = wrong;
+          instead_of_seal_ = {at, wrong, at};
           break;
         }
         if (torn) {
@@ -294,9 +302,10 @@ class Walker {
 
   /// An epoch's last segment ends where its seal should be.
   void NoSeal(size_t segment) {
-    if (instead_of_seal_ != nullptr) {
+    if (!instead_of_seal_.what.empty()) {
       LAMINA_REACHED("wal.replay.middle_damage");
-      Damaged(segment, walk_.end, instead_of_seal_);
+      Damaged(segment, instead_of_seal_.offset, instead_of_seal_.what);
+      walk_.end = instead_of_seal_.end;
       return;
     }
     Damaged(segment, walk_.end,
@@ -306,7 +315,8 @@ class Walker {
 
   /// Whether what is missing at the end of a segment is its seal and nothing else: the header of
   /// the next epoch was written when the seal was there, and holds its checksum. (A sync that
-  /// failed, or was never asked for, may lose a seal that was read back before.)
+  /// failed, or was never asked for, may lose a seal that was read back before; and a process that
+  /// died before it synced the directory leaves the segment as it was before MakeEndCertain.)
   bool IsLostSeal(size_t segment, uint32_t chain) {
     const uint32_t salt = FrameSalt(options_.database_id, walk_.segments[segment].id);
     std::string seal;
@@ -316,7 +326,7 @@ class Walker {
     };
     // A writer that made no commit seals with 0.
     if (checksum(walk_.last_commit, walk_.last_system) == chain || checksum({}, {}) == chain) {
-      instead_of_seal_ = nullptr;
+      instead_of_seal_ = {};
       return true;
     }
     NoSeal(segment);
@@ -327,7 +337,11 @@ class Walker {
   const ReplayOptions& options_;
   const FrameCallback& on_frame_;
   Walk walk_;
-  const char* instead_of_seal_ = nullptr;
+  struct {
+    uint64_t offset = 0;
+    std::string what;  // empty: nothing is wrong, but that the seal is missing
+    uint64_t end = 0;  // of the intact bytes, as in Walk
+  } instead_of_seal_;  // what was found where an epoch that is not the last should end
   uint32_t running_ = 0;
   uint32_t seal_checksum_ = 0;
 };
