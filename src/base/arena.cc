@@ -47,14 +47,22 @@ char* Arena::AllocateSlow(size_t bytes, size_t align) {
                                    ~uintptr_t{align - 1});
   };
   const size_t needed = bytes + align;
+  if (spare_ != nullptr && needed <= spare_bytes_) {
+    char* const result = align_up(spare_);
+    next_ = result + bytes;
+    limit_ = spare_ + spare_bytes_;
+    spare_ = nullptr;
+    spare_bytes_ = 0;
+    return result;
+  }
   // A piece that would waste much of a chunk's tail gets a chunk of its own; the current chunk goes
   // on.
   if (needed > next_chunk_bytes_ / 4 && !chunks_.empty() && needed > options_.chunk_bytes_max / 4) {
-    return align_up(NewChunk(needed));
+    size_t size = needed;
+    return align_up(NewChunk(&size));
   }
   size_t size = std::max(next_chunk_bytes_, needed);
-  char* const data = NewChunk(size);
-  size = chunks_.back().size;
+  char* const data = NewChunk(&size);
   next_chunk_bytes_ = std::min(std::max(next_chunk_bytes_ * 2, size_t{64}),
                                std::max<size_t>(options_.chunk_bytes_max, 64));
   char* const result = align_up(data);
@@ -63,11 +71,23 @@ char* Arena::AllocateSlow(size_t bytes, size_t align) {
   return result;
 }
 
-// Appends a chunk of at least `bytes` to chunks_ and returns its start.
-char* Arena::NewChunk(size_t bytes) {
-  Chunk chunk{nullptr, bytes, false};
-  if (options_.huge_pages && bytes >= kHugePage) {
-    chunk.size = RoundUp(bytes, kHugePage);
+void Arena::ReserveSlow(size_t bytes) {
+  // A piece that does not fit into the current chunk begins the spare one, which holds them all.
+  const size_t needed = bytes + kAlignMax;
+  if (needed <= spare_bytes_) return;
+  size_t size = std::max(next_chunk_bytes_, needed);
+  spare_ = NewChunk(&size);
+  spare_bytes_ = size;
+  next_chunk_bytes_ = std::min(std::max(next_chunk_bytes_ * 2, size_t{64}),
+                               std::max<size_t>(options_.chunk_bytes_max, 64));
+}
+
+// Appends a chunk of at least `*bytes` to chunks_; says how many and returns its start.
+char* Arena::NewChunk(size_t* bytes) {
+  if (chunks_.size() == chunks_.capacity()) chunks_.reserve(chunks_.size() * 2 + 8);
+  Chunk chunk{nullptr, *bytes, false};
+  if (options_.huge_pages && *bytes >= kHugePage) {
+    chunk.size = RoundUp(*bytes, kHugePage);
     // Huge pages must begin at a multiple of their size: map one more and give the ends back.
     const size_t mapped = chunk.size + kHugePage;
     void* const raw =
@@ -85,8 +105,9 @@ char* Arena::NewChunk(size_t bytes) {
     chunk.data = data;
     chunk.mapped = true;
   } else {
-    chunk.data = static_cast<char*>(::operator new(bytes, std::align_val_t{64}));
+    chunk.data = static_cast<char*>(::operator new(*bytes, std::align_val_t{64}));
   }
+  *bytes = chunk.size;
   chunks_.push_back(chunk);
   memory_used_.fetch_add(chunk.size, std::memory_order_relaxed);
   return chunk.data;

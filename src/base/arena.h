@@ -26,8 +26,8 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// `align` is a power of two, at most 4096. Zero bytes give a valid pointer too. Never null: an
-  /// operating system without memory ends the process, as operator new would.
+  /// `align` is a power of two, at most 4096. Zero bytes give a valid pointer too. Never null:
+  /// throws std::bad_alloc where there is no memory.
   char* Allocate(size_t bytes, size_t align = 8) {
     const uintptr_t aligned =
         (reinterpret_cast<uintptr_t>(next_) + (align - 1)) & ~uintptr_t{align - 1};
@@ -37,6 +37,11 @@ class Arena {
       return reinterpret_cast<char*>(aligned);
     }
     return AllocateSlow(bytes, align);
+  }
+  /// Makes sure that the next pieces of together `bytes` (with what their alignment costs) do not
+  /// throw. Wastes nothing: until a piece does not fit, the current chunk goes on.
+  void Reserve(size_t bytes) {
+    if (bytes > static_cast<size_t>(limit_ - next_)) ReserveSlow(bytes);
   }
   /// A copy of `bytes` in the arena.
   std::string_view Copy(std::string_view bytes);
@@ -54,12 +59,15 @@ class Arena {
   };
 
   char* AllocateSlow(size_t bytes, size_t align);
-  char* NewChunk(size_t bytes);
+  void ReserveSlow(size_t bytes);
+  char* NewChunk(size_t* bytes);
 
   const Options options_;
   char* next_ = nullptr;
   char* limit_ = nullptr;
   size_t next_chunk_bytes_;
+  char* spare_ = nullptr;  // a chunk of chunks_ that Reserve made and nobody used yet
+  size_t spare_bytes_ = 0;
   std::vector<Chunk> chunks_;
   std::atomic<size_t> memory_used_{0};
 };

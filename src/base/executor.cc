@@ -1,6 +1,7 @@
 #include "base/executor.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "base/check.h"
@@ -15,6 +16,13 @@ int64_t DueNanos(int64_t now_nanos, int64_t micros) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   if (micros > (kMax - now_nanos) / 1000) return kMax;
   return now_nanos + micros * 1000;
+}
+
+// In a node of its own, to be linked into a queue.
+std::list<Executor::Task> OneTask(Executor::Task task) {
+  std::list<Executor::Task> node;
+  node.push_back(std::move(task));
+  return node;
 }
 
 template <typename Map>
@@ -35,17 +43,23 @@ bool EraseById(Map* delayed, uint64_t id) {
 ThreadPoolExecutor::ThreadPoolExecutor(int threads, const std::string& name) {
   const int count = std::max(threads, 1);
   threads_.reserve(static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) {
-    threads_.emplace_back(name + "-" + std::to_string(i), [this] { WorkerLoop(); });
+  try {
+    for (int i = 0; i < count; ++i) {
+      threads_.emplace_back(name + "-" + std::to_string(i), [this] { WorkerLoop(); });
+    }
+  } catch (...) {
+    Shutdown();  // those that run wait for work, and would be joined for ever
+    throw;
   }
 }
 
 ThreadPoolExecutor::~ThreadPoolExecutor() { Shutdown(); }
 
 bool ThreadPoolExecutor::Submit(Task task) {
+  std::list<Task> node = OneTask(std::move(task));
   MutexLock lock(&mu_);
   if (stopping_) return false;
-  queue_.push_back(std::move(task));
+  queue_.splice(queue_.end(), node);
   work_.Signal();
   return true;
 }
@@ -53,23 +67,29 @@ bool ThreadPoolExecutor::Submit(Task task) {
 Executor::TaskId ThreadPoolExecutor::Delayed(int64_t micros, Task task) {
   // Real time whatever the database's clock: workers sleep in the operating system.
   const int64_t due = DueNanos(SystemClock()->MonotonicNanos(), micros);
+  std::list<Task> node = OneTask(std::move(task));
   MutexLock lock(&mu_);
   if (stopping_) return 0;
   const TaskId id = next_id_++;
-  delayed_.emplace(DelayedKey{due, id}, std::move(task));
-  due_.emplace(id, due);
+  const auto known = due_.emplace(id, due).first;
+  try {
+    delayed_.emplace(DelayedKey{due, id}, std::move(node));
+  } catch (...) {
+    due_.erase(known);
+    throw;
+  }
   // Whoever wakes goes back to sleep until the new earliest moment.
   if (delayed_.begin()->first.second == id) work_.Signal();
   return id;
 }
 
 bool ThreadPoolExecutor::Cancel(TaskId id) {
-  Task dropped;  // destroyed outside the lock: it may own anything
+  std::list<Task> dropped;  // destroyed outside the lock: it may own anything
   MutexLock lock(&mu_);
   const auto it = due_.find(id);
   if (it == due_.end()) return false;
   const auto task = delayed_.find(DelayedKey{it->second, id});
-  dropped = std::move(task->second);
+  dropped.swap(task->second);
   delayed_.erase(task);
   due_.erase(it);
   lock.Unlock();
@@ -84,7 +104,7 @@ void ThreadPoolExecutor::Drain() {
 
 void ThreadPoolExecutor::Shutdown() {
   MutexLock shutdown(&shutdown_mu_);
-  std::map<DelayedKey, Task> dropped;
+  std::map<DelayedKey, std::list<Task>> dropped;
   {
     MutexLock lock(&mu_);
     stopping_ = true;
@@ -101,7 +121,7 @@ void ThreadPoolExecutor::MoveDueTasks() {
   while (!delayed_.empty() && delayed_.begin()->first.first <= now) {
     auto it = delayed_.begin();
     due_.erase(it->first.second);
-    queue_.push_back(std::move(it->second));
+    queue_.splice(queue_.end(), it->second);
     delayed_.erase(it);
     work_.Signal();
   }
@@ -179,17 +199,19 @@ int InlineExecutor::RunDelayed() {
 // ---- ManualExecutor ----
 
 bool ManualExecutor::Submit(Task task) {
+  std::list<Task> node = OneTask(std::move(task));
   MutexLock lock(&mu_);
   if (stopped_) return false;
-  queue_.push_back(std::move(task));
+  queue_.splice(queue_.end(), node);
   return true;
 }
 
 Executor::TaskId ManualExecutor::Delayed(int64_t micros, Task task) {
+  std::list<Task> node = OneTask(std::move(task));
   MutexLock lock(&mu_);
   if (stopped_) return 0;
   const TaskId id = next_id_++;
-  delayed_.emplace(std::pair(DueNanos(clock_->MonotonicNanos(), micros), id), std::move(task));
+  delayed_.emplace(std::pair(DueNanos(clock_->MonotonicNanos(), micros), id), std::move(node));
   return id;
 }
 
@@ -215,8 +237,9 @@ bool ManualExecutor::RunOne() {
     if (queue_.empty()) return false;
     const size_t index =
         random_ == nullptr ? 0 : static_cast<size_t>(random_->Uniform(queue_.size()));
-    task = std::move(queue_[index]);
-    queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(index));
+    const auto taken = std::next(queue_.begin(), static_cast<std::ptrdiff_t>(index));
+    task = std::move(*taken);
+    queue_.erase(taken);
   }
   task();
   return true;
@@ -250,7 +273,7 @@ int64_t ManualExecutor::MicrosToNextDue() {
 void ManualExecutor::MoveDueTasks() {
   const int64_t now = clock_->MonotonicNanos();
   while (!delayed_.empty() && delayed_.begin()->first.first <= now) {
-    queue_.push_back(std::move(delayed_.begin()->second));
+    queue_.splice(queue_.end(), delayed_.begin()->second);
     delayed_.erase(delayed_.begin());
   }
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -17,7 +17,8 @@
 
 namespace lamina::base {
 
-/// Runs functions later. Functions must not throw. All calls are thread-safe.
+/// Runs functions later. Functions must not throw. All calls are thread-safe. Submit and Delayed
+/// let std::bad_alloc pass, and then have kept nothing; a task that was taken needs no more memory.
 class Executor {
  public:
   using Task = std::function<void()>;
@@ -59,14 +60,15 @@ class ThreadPoolExecutor : public Executor {
   void WorkerLoop() LAMINA_EXCLUDES(mu_);
   void MoveDueTasks() LAMINA_REQUIRES(mu_);
 
+  // Tasks lie in list nodes that are made where they are submitted, and only linked from then on.
   std::vector<Thread> threads_;  // constant between construction and Shutdown
 
   Mutex shutdown_mu_;  // makes concurrent Shutdown calls wait for one another; taken before mu_
   Mutex mu_;
   CondVar work_;  // a task was queued, a delayed one became the earliest, or stopping_ was set
   CondVar idle_;  // queue_ became empty with nothing running
-  std::deque<Task> queue_ LAMINA_GUARDED_BY(mu_);
-  std::map<DelayedKey, Task> delayed_ LAMINA_GUARDED_BY(mu_);
+  std::list<Task> queue_ LAMINA_GUARDED_BY(mu_);
+  std::map<DelayedKey, std::list<Task>> delayed_ LAMINA_GUARDED_BY(mu_);  // one each
   std::unordered_map<TaskId, int64_t> due_ LAMINA_GUARDED_BY(mu_);
   TaskId next_id_ LAMINA_GUARDED_BY(mu_) = 1;
   int running_ LAMINA_GUARDED_BY(mu_) = 0;
@@ -125,8 +127,8 @@ class ManualExecutor : public Executor {
   Clock* const clock_;
   Random* const random_;
   Mutex mu_;
-  std::deque<Task> queue_ LAMINA_GUARDED_BY(mu_);
-  std::map<std::pair<int64_t, TaskId>, Task> delayed_ LAMINA_GUARDED_BY(mu_);
+  std::list<Task> queue_ LAMINA_GUARDED_BY(mu_);
+  std::map<std::pair<int64_t, TaskId>, std::list<Task>> delayed_ LAMINA_GUARDED_BY(mu_);
   TaskId next_id_ LAMINA_GUARDED_BY(mu_) = 1;
   bool stopped_ LAMINA_GUARDED_BY(mu_) = false;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/schedule_hook.h"
+#include "base/scope_guard.h"
 
 namespace lamina::base {
 
@@ -14,15 +15,17 @@ Thread::Thread(std::string name, std::function<void()> body) {
     body = hook->AdoptThread(name, std::move(body), &ticket_);
   }
   // The new thread inherits the mask, so no signal can reach it before it could block them itself.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([name = std::move(name), body = std::move(body)] {
-    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-    body();
-  });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const ScopeGuard restore([&] { pthread_sigmask(SIG_SETMASK, &before, nullptr); });
+    thread_ = std::thread([name = std::move(name), body = std::move(body)] {
+      pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+      body();
+    });
+  }
   if (ScheduleHook* hook = CurrentScheduleHook()) hook->Yield("thread.begin");
 }
 

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <limits>
+#include <system_error>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/out_of_memory.h"
 #include "catalog/system_tables.h"
+#include "db/guarded_internal.h"
 #include "db/open.h"
 #include "db/read_internal.h"
 #include "db/transaction_impl.h"
@@ -21,8 +24,8 @@ CommitResult ToPublic(const engine::CommitReceipt& r) {
   return {r.commit, r.system, r.ack, r.replayed};
 }
 
-CheckpointInfo ToPublic(const storage::manifest::Checkpoint& c) {
-  return {c.name, c.commit, c.system, c.created_micros};
+CheckpointInfo ToPublic(storage::manifest::Checkpoint c) {
+  return {std::move(c.name), c.commit, c.system, c.created_micros};
 }
 
 IoCounters ToPublic(const storage::sst::ReadCounters& c) {
@@ -126,8 +129,8 @@ class DatabaseImpl final : public Database {
   Result<std::unique_ptr<Transaction>> Begin(TransactionOptions options) override {
     auto snapshot = engine_->GetSnapshot(
         options.valid_now.has_value() ? std::optional(options.valid_now->micros) : std::nullopt);
-    return std::make_unique<TransactionImpl>(engine_.get(), std::move(options),
-                                             std::move(snapshot));
+    return std::make_unique<GuardedTransaction<TransactionImpl>>(engine_.get(), std::move(options),
+                                                                 std::move(snapshot));
   }
 
   Result<CommitResult> Run(const std::function<Status(Transaction&)>& body,
@@ -275,8 +278,8 @@ class DatabaseImpl final : public Database {
   }
 
   Result<CheckpointInfo> CreateCheckpoint(const std::string& name) override {
-    ARROW_ASSIGN_OR_RAISE(const auto checkpoint, engine_->CreateCheckpoint(name));
-    return ToPublic(checkpoint);
+    ARROW_ASSIGN_OR_RAISE(auto checkpoint, engine_->CreateCheckpoint(name));
+    return ToPublic(std::move(checkpoint));  // it is there: nothing may fail
   }
   Status DropCheckpoint(const std::string& name) override { return engine_->DropCheckpoint(name); }
   Result<CheckpointInfo> GetCheckpoint(const std::string& name) const override {
@@ -556,29 +559,47 @@ Result<std::unique_ptr<Database>> OpenOn(std::shared_ptr<ObjectStore> store,
 }  // namespace
 
 Result<std::unique_ptr<Database>> OpenWith(engine::EngineOptions options) {
-  ARROW_ASSIGN_OR_RAISE(auto engine, engine::Engine::Open(std::move(options)));
-  return std::make_unique<DatabaseImpl>(std::move(engine));
+  try {
+    ARROW_ASSIGN_OR_RAISE(auto engine, engine::Engine::Open(std::move(options)));
+    return std::make_unique<GuardedDatabase<DatabaseImpl>>(std::move(engine));
+  } catch (const std::bad_alloc&) {
+    return base::OutOfMemory();
+  } catch (const std::system_error& e) {
+    // The one thing that throws it: a thread that cannot be started.
+    return base::ErrorOr(
+        [&] {
+          return MakeError(
+              ErrorCode::kResourceExhausted,
+              fmt::format("a background thread could not be started: reason={}", e.what()),
+              "raise the limit of processes and threads (ulimit -u)");
+        },
+        base::OutOfMemory());
+  }
 }
 
 }  // namespace db
 
 Result<std::unique_ptr<Database>> Database::Open(const std::string& directory,
                                                  DatabaseOptions options) {
-  if (directory.empty()) return MakeError(ErrorCode::kInvalidArgument, "directory is empty");
-  ARROW_ASSIGN_OR_RAISE(auto store,
-                        OpenLocalStore(directory, options.create_if_missing && !options.read_only));
-  return db::OpenOn(std::move(store), std::move(options));
+  return base::Guarded([&]() -> Result<std::unique_ptr<Database>> {
+    if (directory.empty()) return MakeError(ErrorCode::kInvalidArgument, "directory is empty");
+    ARROW_ASSIGN_OR_RAISE(
+        auto store, OpenLocalStore(directory, options.create_if_missing && !options.read_only));
+    return db::OpenOn(std::move(store), std::move(options));
+  });
 }
 
 Result<std::unique_ptr<Database>> Database::OpenInMemory(DatabaseOptions options) {
   options.wal = false;
-  return db::OpenOn(MakeMemoryStore(), std::move(options));
+  return base::Guarded([&] { return db::OpenOn(MakeMemoryStore(), std::move(options)); });
 }
 
 Result<std::unique_ptr<Database>> Database::Open(std::shared_ptr<ObjectStore> store,
                                                  DatabaseOptions options) {
-  if (store == nullptr) return MakeError(ErrorCode::kInvalidArgument, "store is null");
-  return db::OpenOn(std::move(store), std::move(options));
+  return base::Guarded([&]() -> Result<std::unique_ptr<Database>> {
+    if (store == nullptr) return MakeError(ErrorCode::kInvalidArgument, "store is null");
+    return db::OpenOn(std::move(store), std::move(options));
+  });
 }
 
 }  // namespace lamina

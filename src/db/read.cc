@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/mutant.h"
+#include "base/out_of_memory.h"
 #include "catalog/system_tables.h"
 #include "db/read_internal.h"
 #include "temporal/period.h"
@@ -25,7 +26,10 @@ class ScanReaderImpl final : public ScanReader {
 
   std::shared_ptr<arrow::Schema> schema() const override { return stream_->schema(); }
   Status ReadNext(std::shared_ptr<arrow::RecordBatch>* batch) override {
-    auto status = stream_->Next().Value(batch);
+    // After an error rows may be missing: the stream must not go on as if there were none.
+    if (!failed_.ok()) return base::CopyOf(failed_);
+    auto status = base::Guarded([&] { return stream_->Next().Value(batch); });
+    if (!status.ok()) failed_ = base::CopyOf(status);
     Update();
     return status;
   }
@@ -51,6 +55,7 @@ class ScanReaderImpl final : public ScanReader {
   std::unique_ptr<engine::ScanStream> stream_;
   int64_t snapshot_nanos_;
   ScanProfile profile_;
+  Status failed_;
 };
 
 /// Checks that every name is a column one may read; without names, the user's columns.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/mutant.h"
+#include "base/scope_guard.h"
 #include "catalog/system_tables.h"
 #include "db/transaction_impl.h"
 #include "db/write_internal.h"
@@ -33,17 +34,34 @@ Status TransactionImpl::CheckOpen() const {
   return MakeError(ErrorCode::kInvalidArgument, "transaction has ended", "begin a new one");
 }
 
-Status TransactionImpl::Stage(engine::TableWrite write) {
+template <typename Add>
+Status TransactionImpl::StageIn(Add&& add) {
+  const auto before = batch_.mark();
+  base::ScopeGuard undo([&] { batch_.TruncateTo(before); });
+  ARROW_RETURN_NOT_OK(add(&batch_));
   if (own_ != nullptr && own_.use_count() == 1) {
     // Reads went before: keep the private memtable up to date statement by statement.
-    ARROW_RETURN_NOT_OK(unapplied_.Add(write));
+    ARROW_RETURN_NOT_OK(add(&unapplied_));
   } else {
     // Nobody read yet, or an open scan holds the memtable and must not see this write: build one
     // when it is needed.
     own_.reset();
     unapplied_.Clear();
   }
-  return batch_.Add(std::move(write));
+  undo.Dismiss();
+  return Status::OK();
+}
+
+Status TransactionImpl::Stage(engine::TableWrite write) {
+  return StageIn([&](engine::WriteBatch* batch) { return batch->Add(write); });
+}
+
+Status TransactionImpl::StageDocument(temporal::FactKind kind, std::string_view key,
+                                      std::string_view document, const ValidInterval& valid) {
+  return StageIn([&](engine::WriteBatch* batch) {
+    batch->AddInline(catalog::kKeyValueTable, kind, valid, key, document);
+    return Status::OK();
+  });
 }
 
 Result<ReadContext> TransactionImpl::Context() {
@@ -53,9 +71,10 @@ Result<ReadContext> TransactionImpl::Context() {
   context.newest = snapshot_->system();
   if (batch_.empty()) return context;
   if (own_ == nullptr) {
-    own_ = engine::Memtable::Make();
+    auto own = engine::Memtable::Make();
+    ARROW_RETURN_NOT_OK(own->Apply(batch_, PendingCommit(*snapshot_), PendingSystem(*snapshot_)));
+    own_ = std::move(own);
     unapplied_.Clear();
-    ARROW_RETURN_NOT_OK(own_->Apply(batch_, PendingCommit(*snapshot_), PendingSystem(*snapshot_)));
   } else if (!unapplied_.empty()) {
     ARROW_RETURN_NOT_OK(
         own_->Apply(unapplied_, PendingCommit(*snapshot_), PendingSystem(*snapshot_)));
@@ -138,28 +157,14 @@ Status TransactionImpl::PutDocument(std::string_view key, std::string_view docum
   ARROW_RETURN_NOT_OK(CheckOpen());
   ARROW_RETURN_NOT_OK(CheckDocumentKey(key));
   ARROW_RETURN_NOT_OK(CheckInterval(valid));
-  if (own_ != nullptr && own_.use_count() == 1) {
-    unapplied_.AddInline(catalog::kKeyValueTable, temporal::FactKind::kPut, valid, key, document);
-  } else {
-    own_.reset();
-    unapplied_.Clear();
-  }
-  batch_.AddInline(catalog::kKeyValueTable, temporal::FactKind::kPut, valid, key, document);
-  return Status::OK();
+  return StageDocument(temporal::FactKind::kPut, key, document, valid);
 }
 
 Status TransactionImpl::DeleteDocument(std::string_view key, ValidInterval valid) {
   ARROW_RETURN_NOT_OK(CheckOpen());
   ARROW_RETURN_NOT_OK(CheckDocumentKey(key));
   ARROW_RETURN_NOT_OK(CheckInterval(valid));
-  if (own_ != nullptr && own_.use_count() == 1) {
-    unapplied_.AddInline(catalog::kKeyValueTable, temporal::FactKind::kDelete, valid, key, {});
-  } else {
-    own_.reset();
-    unapplied_.Clear();
-  }
-  batch_.AddInline(catalog::kKeyValueTable, temporal::FactKind::kDelete, valid, key, {});
-  return Status::OK();
+  return StageDocument(temporal::FactKind::kDelete, key, {}, valid);
 }
 
 Result<std::optional<std::string>> TransactionImpl::GetDocument(std::string_view key,

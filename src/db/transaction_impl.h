@@ -46,7 +46,12 @@ class TransactionImpl final : public Transaction {
   Status CheckOpen() const;
   /// Brings the private memtable up to date with the batch and describes this transaction's reads.
   Result<ReadContext> Context();
+  /// Stages all or nothing, also when memory runs out.
   Status Stage(engine::TableWrite write);
+  Status StageDocument(temporal::FactKind kind, std::string_view key, std::string_view document,
+                       const ValidInterval& valid);
+  template <typename Add>
+  Status StageIn(Add&& add);
   void NoteKey(catalog::TableId table, std::string_view key, const ReadContext& context,
                const temporal::Window& window);
   void NoteRange(catalog::TableId table, const catalog::KeyRange& range, const ReadContext& context,

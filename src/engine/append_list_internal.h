@@ -26,16 +26,20 @@ class AppendList {
   AppendList(const AppendList&) = delete;
   AppendList& operator=(const AppendList&) = delete;
 
+  /// The next `more` calls of Append need no memory.
+  void Reserve(uint64_t more) {
+    if (more == 0) return;
+    const uint64_t size =
+        size_.load(std::memory_order_relaxed);  // relaxed: only this thread writes it
+    const size_t last = PlaceOf(size + more - 1).chunk;
+    for (size_t chunk = PlaceOf(size).chunk; chunk <= last; ++chunk) ChunkAt(chunk);
+  }
+
   void Append(T value) {
     const uint64_t index =
         size_.load(std::memory_order_relaxed);  // relaxed: only this thread writes it
     const Place place = PlaceOf(index);
-    T* chunk = spine_[place.chunk].load(std::memory_order_relaxed);  // relaxed: as above
-    if (chunk == nullptr) {
-      chunk = new T[ChunkSize(place.chunk)]();
-      spine_[place.chunk].store(chunk, std::memory_order_release);
-    }
-    chunk[place.offset] = std::move(value);
+    ChunkAt(place.chunk)[place.offset] = std::move(value);
     // release: whoever reads the new size sees the element and its chunk.
     size_.store(index + 1, std::memory_order_release);
   }
@@ -56,6 +60,15 @@ class AppendList {
     const int width = std::bit_width(index >> kFirstBits);  // 0 for the first chunk
     if (width == 0) return {0, index};
     return {static_cast<size_t>(width), index - (uint64_t{1} << (kFirstBits + width - 1))};
+  }
+  /// Writer only.
+  T* ChunkAt(size_t index) {
+    T* chunk = spine_[index].load(std::memory_order_relaxed);  // relaxed: this thread stored it
+    if (chunk == nullptr) {
+      chunk = new T[ChunkSize(index)]();
+      spine_[index].store(chunk, std::memory_order_release);
+    }
+    return chunk;
   }
   static size_t ChunkSize(size_t chunk) {
     return chunk == 0 ? size_t{1} << kFirstBits : size_t{1} << (kFirstBits + chunk - 1);

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/mutant.h"
+#include "base/out_of_memory.h"
 #include "base/scope_guard.h"
 #include "base/trace.h"
 #include "engine/engine_internal.h"
@@ -59,27 +60,43 @@ bool EndsWriting(const Status& status) {
 
 // ---- Tasks ----
 
-void EngineImpl::Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled,
+bool EngineImpl::Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled,
                           int64_t delay_micros) {
-  if (closing_.load(std::memory_order_acquire)) return;
+  if (closing_.load(std::memory_order_acquire)) return true;
   // Exchanges on both sides, never a load that ends it early: they are in one order, so a caller
   // that finds the task still due hands what it did before (a commit to be synced) to the run that
   // takes the mark away. A load could see the mark of a run that had already looked for work.
-  if (scheduled->exchange(true, std::memory_order_acq_rel)) return;
+  if (scheduled->exchange(true, std::memory_order_acq_rel)) return true;
   auto body = [this, gate = gate_, task, scheduled] {
     if (!gate->Enter()) return;  // the engine is gone: `this` and `scheduled` must not be touched
     scheduled->exchange(false, std::memory_order_acq_rel);
-    (this->*task)();
+    try {
+      (this->*task)();
+    } catch (const std::bad_alloc&) {
+      // Tasks that must run again see to it themselves.
+      LAMINA_REACHED("engine.task.out_of_memory");
+    }
     gate->Leave();
   };
-  const bool taken = delay_micros > 0 ? executor_->Delayed(delay_micros, std::move(body)) != 0
-                                      : executor_->Submit(std::move(body));
-  // An executor that was shut down runs nothing any more: foreground calls still do all the work.
-  if (!taken) scheduled->store(false, std::memory_order_release);
+  try {
+    const bool taken = delay_micros > 0 ? executor_->Delayed(delay_micros, std::move(body)) != 0
+                                        : executor_->Submit(std::move(body));
+    // An executor that was shut down runs nothing any more: foreground calls still do all the work.
+    if (!taken) scheduled->store(false, std::memory_order_release);
+    return true;
+  } catch (const std::bad_alloc&) {
+    // Likewise, until the next reason to schedule it.
+    LAMINA_REACHED("engine.schedule.out_of_memory");
+    scheduled->store(false, std::memory_order_release);
+    return false;
+  }
 }
 
 void EngineImpl::ScheduleSync() {
-  Schedule(&EngineImpl::SyncTask, &sync_scheduled_, options_.sync_interval_micros);
+  if (Schedule(&EngineImpl::SyncTask, &sync_scheduled_, options_.sync_interval_micros)) return;
+  // No commit may come that would schedule it later, and the interval is a promise. An error has
+  // stopped the engine, and that is where the next commit finds it.
+  (void)MakeDurable({appended_.load(std::memory_order_acquire)});
 }
 void EngineImpl::ScheduleAge() {
   Schedule(&EngineImpl::AgeTask, &age_scheduled_, seal_.age_micros);
@@ -112,7 +129,11 @@ void EngineImpl::AgeTask() {
   {
     base::MutexLock lock(&commit_mu_);
     if (const SealReason due = DueSeal(); due != SealReason::kNone) {
-      sealed = Seal(due).ok();  // an error has stopped the engine
+      try {
+        sealed = Seal(due).ok();  // an error has stopped the engine
+      } catch (const std::bad_alloc&) {
+        ScheduleAge();
+      }
     } else if (seal_.age_micros > 0 && active_->first_commit().value != 0) {
       ScheduleAge();
     }
@@ -142,8 +163,12 @@ void EngineImpl::CompactionTask() {
             static_cast<uint64_t>(std::max<int64_t>(clock_->MonotonicNanos() - due, 0)));
       }
       ran = CompactOnce();
-      if (ran.ok() && !*ran && !state()->version->erases.empty()) {
-        if (Status finished = FinishErases(); !finished.ok()) ran = finished;
+      try {
+        if (ran.ok() && !*ran && !state()->version->erases.empty()) {
+          if (Status finished = FinishErases(); !finished.ok()) ran = finished;
+        }
+      } catch (const std::bad_alloc&) {
+        ran = base::OutOfMemory();
       }
     }
     if (!ran.ok()) {
@@ -163,7 +188,11 @@ void EngineImpl::CompactionTask() {
 void EngineImpl::GcTask() {
   if (stopped_.load(std::memory_order_acquire)) return;
   // Its error says what could not be deleted; the next run tries again.
-  (void)CollectGarbage(/*dry_run=*/false, std::nullopt);
+  try {
+    (void)CollectGarbage(/*dry_run=*/false, std::nullopt);
+  } catch (const std::bad_alloc&) {
+    // As after an error.
+  }
   if (!state()->version->retired.empty()) ScheduleGc();
 }
 
@@ -194,25 +223,32 @@ Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flush
   }
   const VersionPtr version = *published;
   ReadStatePtr old;
-  {
+  try {
     base::MutexLock lock(&state_mu_);
     old = state_;
     auto next = std::make_shared<ReadState>(*state_);
     next->version = version;
-    for (size_t i = 0; i < flushed_memtables; ++i) {
-      retained_.push_back(next->sealed[i]);
-      sealed_info_.pop_front();
-    }
+    for (size_t i = 0; i < flushed_memtables; ++i) retained_.push_back(next->sealed[i]);
+    for (size_t i = 0; i < flushed_memtables; ++i) sealed_info_.pop_front();
     next->sealed.erase(next->sealed.begin(),
                        next->sealed.begin() + static_cast<ptrdiff_t>(flushed_memtables));
     state_ = std::move(next);
     TrimConflictWindow();
+  } catch (const std::bad_alloc&) {
+    // The manifest has it and we cannot follow: nothing more may be planned on the version before.
+    LAMINA_REACHED("engine.publish.out_of_memory");
+    Stop(base::OutOfMemory());
+    return base::OutcomeUnknown();
   }
   CountLevel0(*version);
   sealed_count_.fetch_sub(static_cast<int32_t>(flushed_memtables), std::memory_order_acq_rel);
-  base::Trace(options_.trace.get(), "engine", "version.published",
-              {{"version", version->number}, {"reason", std::string_view(edit.reason)}});
   NotifyBackground();
+  try {
+    base::Trace(options_.trace.get(), "engine", "version.published",
+                {{"version", version->number}, {"reason", std::string_view(edit.reason)}});
+  } catch (const std::bad_alloc&) {
+    // The caller's sink has no memory; publishing is done.
+  }
   return version;
 }
 
@@ -315,8 +351,8 @@ Status EngineImpl::Seal(SealReason reason) {
     auto next = std::make_shared<ReadState>(*state_);
     next->sealed.push_back(next->active);
     next->active = fresh;
+    sealed_info_.push_back({floor, clock_->MonotonicNanos()});  // the last that may throw
     state_ = std::move(next);
-    sealed_info_.push_back({floor, clock_->MonotonicNanos()});
   }
   active_ = std::move(fresh);
   CountSeal(reason);
@@ -324,12 +360,18 @@ Status EngineImpl::Seal(SealReason reason) {
   return Status::OK();
 }
 
-Status EngineImpl::FlushSealed() {
-  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
-  if (ended_) return ClosedError();
+// What there is to count and to do once a flush is published.
+struct EngineImpl::FlushedNow {
+  bool any = false;
+  JobStats stats;
+  uint64_t files = 0;
+  CommitId commit;
+  std::vector<int64_t> sealed_nanos;
+};
+
+Status EngineImpl::FlushAndPublish(FlushedNow* flushed) {
   std::vector<std::shared_ptr<const Memtable>> sealed;
   std::optional<storage::manifest::WalFloor> floor;
-  std::vector<int64_t> sealed_nanos;
   VersionPtr base;
   {
     base::MutexLock lock(&state_mu_);
@@ -337,54 +379,67 @@ Status EngineImpl::FlushSealed() {
     base = state_->version;
     for (const SealedInfo& info : sealed_info_) {
       if (info.floor) floor = info.floor;
-      sealed_nanos.push_back(info.sealed_nanos);
+      flushed->sealed_nanos.push_back(info.sealed_nanos);
     }
     if (floor && wal_ != nullptr && LAMINA_MUTANT("flush.floor_of_the_writer"))
       floor = {wal_->current().epoch, wal_->current().segment};
   }
   if (sealed.empty()) return Status::OK();
-  const int64_t begin = clock_->MonotonicNanos();
+  flushed->any = true;
+  flushed->commit = sealed.back()->last_commit();
   // Sealing made these commits durable, so they may be seen now; files must hold nothing that a
   // reader cannot see (N3).
-  Publish(sealed.back()->last_commit());
+  Publish(flushed->commit);
 
-  Status status;
   const JobContext context = MakeJobContext(/*cancellable=*/false);
-  auto job = RunFlush(context, *base, sealed);
-  if (job.ok()) {
-    if (floor && *floor > base->wal_floor) job->edit.wal_floor = floor;
-    // A memtable with deletes of old rows only names ids below the floor, which may not fall.
-    for (auto& [table, next] : job->edit.next_row_id) {
-      const auto known = base->next_row_id.find(table);
-      if (known != base->next_row_id.end()) next = std::max(next, known->second);
-    }
-    // An erased key is remembered until no file holds it: what erased it leaves memory and log with
-    // this flush.
-    for (const auto& memtable : sealed) {
-      for (const catalog::TableId id : memtable->tables()) {
-        const TableMemtable* facts = memtable->Find(id);
-        if (!facts->has_erases() || base->catalog.Find(id) == nullptr) continue;
-        facts->VisitSince({0}, [&](const MemFact& fact) {
-          if (fact.kind == temporal::FactKind::kErase) {
-            job->edit.add_erases.push_back({id, std::string(fact.key()), fact.commit});
-          }
-          return true;
-        });
-      }
-    }
-    auto published = PublishEdit(job->edit, sealed.size());
-    status = published.status();
-    // After an unsettled publish the files may be referred to.
-    if (!status.ok() &&
-        (!EndsWriting(status) || LAMINA_MUTANT("flush.files_deleted_after_unclear_publish")))
-      DeleteWritten(options_.store.get(), job->written);
-  } else {
-    status = job.status();
+  ARROW_ASSIGN_OR_RAISE(auto job, RunFlush(context, *base, sealed));
+  if (floor && *floor > base->wal_floor) job.edit.wal_floor = floor;
+  // A memtable with deletes of old rows only names ids below the floor, which may not fall.
+  for (auto& [table, next] : job.edit.next_row_id) {
+    const auto known = base->next_row_id.find(table);
+    if (known != base->next_row_id.end()) next = std::max(next, known->second);
   }
+  // An erased key is remembered until no file holds it: what erased it leaves memory and log with
+  // this flush.
+  for (const auto& memtable : sealed) {
+    for (const catalog::TableId id : memtable->tables()) {
+      const TableMemtable* facts = memtable->Find(id);
+      if (!facts->has_erases() || base->catalog.Find(id) == nullptr) continue;
+      facts->VisitSince({0}, [&](const MemFact& fact) {
+        if (fact.kind == temporal::FactKind::kErase) {
+          job.edit.add_erases.push_back({id, std::string(fact.key()), fact.commit});
+        }
+        return true;
+      });
+    }
+  }
+  flushed->stats = job.stats;
+  flushed->files = job.edit.add_files.size();
+  Status published = PublishEdit(job.edit, sealed.size()).status();
+  // After an unsettled publish the files may be referred to.
+  if (!published.ok() &&
+      (!EndsWriting(published) || LAMINA_MUTANT("flush.files_deleted_after_unclear_publish"))) {
+    DeleteWritten(options_.store.get(), job.written);
+  }
+  return published;
+}
+
+Status EngineImpl::FlushSealed() {
+  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  if (ended_) return base::ErrorOr(ClosedError, base::StoppedOutOfMemory());
+  const int64_t begin = clock_->MonotonicNanos();
+  FlushedNow flushed;
+  Status status;
+  try {
+    status = FlushAndPublish(&flushed);
+  } catch (const std::bad_alloc&) {
+    status = base::OutOfMemory();
+  }
+  if (status.ok() && !flushed.any) return status;
   int64_t delay = 0;
   {
     base::MutexLock lock(&background_mu_);
-    flush_error_ = status;
+    flush_error_ = base::CopyOf(status);
     flush_backoff_micros_ = status.ok() ? 0
                                         : std::clamp(flush_backoff_micros_ * 2, kBackoffFirstMicros,
                                                      kBackoffLastMicros);
@@ -398,34 +453,42 @@ Status EngineImpl::FlushSealed() {
       Schedule(&EngineImpl::FlushTask, &flush_scheduled_, delay);
     }
     counters_.flush_failures.Add();
-    base::Trace(options_.trace.get(), "engine", "flush.failed",
-                {{"cause", std::string_view(status.message())}});
     NotifyBackground();
+    try {
+      base::Trace(options_.trace.get(), "engine", "flush.failed",
+                  {{"cause", std::string_view(status.message())}});
+    } catch (const std::bad_alloc&) {
+      // The caller's sink has no memory; the error says it all.
+    }
     return status;
   }
   counters_.flushes.Add();
-  counters_.flush_rows_in.Add(job->stats.facts_in);
-  counters_.flush_rows_out.Add(job->stats.rows_out);
-  counters_.flush_bytes_out.Add(job->stats.bytes_out);
-  counters_.flush_lookups.Add(job->stats.lookups);
-  counters_.flush_files_out.Add(job->edit.add_files.size());
-  counters_.flush_rows_ended.Add(job->stats.rows_ended);
-  counters_.flush_rows_rewritten.Add(job->stats.rows_rewritten);
+  counters_.flush_rows_in.Add(flushed.stats.facts_in);
+  counters_.flush_rows_out.Add(flushed.stats.rows_out);
+  counters_.flush_bytes_out.Add(flushed.stats.bytes_out);
+  counters_.flush_lookups.Add(flushed.stats.lookups);
+  counters_.flush_files_out.Add(flushed.files);
+  counters_.flush_rows_ended.Add(flushed.stats.rows_ended);
+  counters_.flush_rows_rewritten.Add(flushed.stats.rows_rewritten);
   const int64_t end = clock_->MonotonicNanos();
   counters_.flush_nanos.Add(static_cast<uint64_t>(end - begin));
-  for (const int64_t nanos : sealed_nanos)
+  for (const int64_t nanos : flushed.sealed_nanos)
     counters_.seal_to_flush_nanos.Add(static_cast<uint64_t>(end - nanos));
-  const CommitId flushed = sealed.back()->last_commit();
   uint64_t seen = durable_.load(std::memory_order_acquire);
-  while (seen < flushed.value &&
-         !durable_.compare_exchange_weak(seen, flushed.value, std::memory_order_acq_rel)) {
+  while (seen < flushed.commit.value &&
+         !durable_.compare_exchange_weak(seen, flushed.commit.value, std::memory_order_acq_rel)) {
   }
-  base::Trace(
-      options_.trace.get(), "engine", "flush.finished",
-      {{"commit", flushed.value}, {"rows", job->stats.rows_out}, {"bytes", job->stats.bytes_out}});
-  // Not being able to delete old segments harms nothing: the floor already says that they are not
-  // needed.
-  (void)PruneLog(/*dry_run=*/false);
+  try {
+    base::Trace(options_.trace.get(), "engine", "flush.finished",
+                {{"commit", flushed.commit.value},
+                 {"rows", flushed.stats.rows_out},
+                 {"bytes", flushed.stats.bytes_out}});
+    // Not being able to delete old segments harms nothing: the floor already says that they are not
+    // needed.
+    (void)PruneLog(/*dry_run=*/false);
+  } catch (const std::bad_alloc&) {
+    // The flush is published all the same.
+  }
   return Status::OK();
 }
 
@@ -469,6 +532,19 @@ Result<std::vector<std::string>> EngineImpl::PruneLog(bool dry_run) {
 // ---- Compaction ----
 
 Result<bool> EngineImpl::RunCompaction(
+    const std::function<std::optional<CompactionPlan>(const storage::manifest::Version&)>& pick) {
+  try {
+    return CompactAndPublish(pick);
+  } catch (const std::bad_alloc&) {
+    counters_.compaction_failures.Add();
+    base::MutexLock lock(&background_mu_);
+    compaction_error_ = base::OutOfMemory();
+    progress_.SignalAll();
+    return base::OutOfMemory();
+  }
+}
+
+Result<bool> EngineImpl::CompactAndPublish(
     const std::function<std::optional<CompactionPlan>(const storage::manifest::Version&)>& pick) {
   VersionPtr base;
   const base::Ulid names_above = ulids_.Next();

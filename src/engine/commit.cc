@@ -17,7 +17,13 @@
 // Facts are inserted before they are in the log: they are invisible until published (N2), the
 // group's later members are checked against them, and a failed append stops the engine, so that
 // they never become visible.
+//
+// Memory: what a commit needs is taken before its facts are inserted, so std::bad_alloc up to there
+// refuses that one commit and nothing has happened. From there on nothing of ours throws; what may
+// (a rotation of the log) ends in Status, and in doubt in kCommitUnknown. Whoever leads catches for
+// the whole group: nobody waits for a leader that has gone.
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -26,6 +32,7 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "base/mutant.h"
+#include "base/out_of_memory.h"
 #include "base/trace.h"
 #include "catalog/key_codec.h"
 #include "catalog/system_tables.h"
@@ -53,6 +60,19 @@ Status Conflict(catalog::TableId table, std::string_view what, std::string_view 
                    fmt::format("another commit came first: table={} {}=0x{} commit={} snapshot={}",
                                table.value, what, hex, theirs.value, snapshot.value),
                    "run the transaction again");
+}
+
+// Of a commit that may be in the log.
+Status UnknownError(const char* what, CommitId commit, const Status& cause) {
+  return base::ErrorOr(
+      [&] {
+        return MakeError(ErrorCode::kCommitUnknown,
+                         fmt::format("{}, the commit may or may not survive a reopen: commit={} "
+                                     "cause={}",
+                                     what, commit.value, MessageOf(cause)),
+                         "reopen the database, then look the idempotency key up");
+      },
+      base::OutcomeUnknown());
 }
 
 void RaiseTo(std::atomic<uint64_t>* number, uint64_t value) {
@@ -332,11 +352,13 @@ Status EngineImpl::Prepare(Pending* pending) {
   const int64_t checked = clock_->MonotonicNanos();
   counters_.check_nanos.Add(static_cast<uint64_t>(checked - begin));
   if (active_->first_commit().value == 0) active_since_nanos_ = checked;
-  if (Status applied = active_->Apply(*request.batch, commit, system); !applied.ok()) {
-    // A part may be in the memtable under this number: it must never be published.
-    Stop(applied);
-    return applied;
+  if (wal_ != nullptr) {
+    frame_bytes_ += request.batch->bytes();
+    wal_->Reserve(frames_.size() + 1, frame_bytes_);
+    if (frames_.size() == frames_.capacity()) frames_.reserve(frames_.size() * 2 + 1);
   }
+  ARROW_RETURN_NOT_OK(active_->Apply(*request.batch, commit, system));
+  // Nothing throws from here on.
   newest_ = commit;
   newest_system_ = system;
   pending->receipt = {commit, system, AckClass::kMemory, /*replayed=*/false};
@@ -352,12 +374,18 @@ Status EngineImpl::Prepare(Pending* pending) {
   return Status::OK();
 }
 
-bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
+bool EngineImpl::RunGroup(std::span<Pending* const> group) {
   frames_.clear();
+  frame_bytes_ = 0;
   const CommitId before = newest_;
   uint64_t written = 0;
   for (Pending* pending : group) {
-    pending->status = Prepare(pending);
+    try {
+      pending->status = Prepare(pending);
+    } catch (const std::bad_alloc&) {
+      LAMINA_REACHED("engine.commit.out_of_memory");
+      pending->status = base::OutOfMemory();
+    }
     if (!pending->status.ok()) {
       if (CodeOf(pending->status) == ErrorCode::kConflict) counters_.conflicts.Add();
     } else if (pending->written) {
@@ -382,12 +410,10 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
     if (Status appended = wal_->Append(frames_); !appended.ok()) {
       Stop(appended);
       for (Pending* pending : group) {
-        if (!of_group(*pending)) continue;
-        pending->status = MakeError(ErrorCode::kCommitUnknown,
-                                    fmt::format("log could not be written, the commit may or may "
-                                                "not survive a reopen: commit={} cause={}",
-                                                pending->receipt.commit.value, MessageOf(appended)),
-                                    "reopen the database, then look the idempotency key up");
+        if (of_group(*pending)) {
+          pending->status =
+              UnknownError("log could not be written", pending->receipt.commit, appended);
+        }
       }
       return false;
     }
@@ -402,7 +428,12 @@ bool EngineImpl::RunGroup(const std::vector<Pending*>& group) {
   if (seal_.age_micros > 0) ScheduleAge();
   // The error of a seal has stopped the engine; the group itself is in the log and visible.
   const SealReason due = DueSeal();
-  return due != SealReason::kNone && Seal(due).ok();
+  if (due == SealReason::kNone) return false;
+  try {
+    return Seal(due).ok();
+  } catch (const std::bad_alloc&) {
+    return false;  // the next group tries again
+  }
 }
 
 int64_t EngineImpl::UnsyncedBytes() const {
@@ -507,7 +538,8 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
   const WriteBatch::Mark given = request.batch->mark();  // a refused batch goes back as it came
   self.queued_nanos = clock_->MonotonicNanos();
   bool sealed = false;
-  std::vector<Pending*> group;
+  std::array<Pending*, kGroupCommitsMax> members;  // not set: a commit need not pay for it
+  size_t member_count = 0;
   {
     base::MutexLock lock(&queue_mu_);
     queue_.push_back(&self);
@@ -522,17 +554,17 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
         size_t bytes = 0;
         for (Pending* pending : queue_) {
           bytes += pending->request->batch->bytes();
-          if (!group.empty() && (bytes > kGroupBytesMax || group.size() >= kGroupCommitsMax)) break;
-          group.push_back(pending);
+          if (member_count > 0 && (bytes > kGroupBytesMax || member_count == members.size())) break;
+          members[member_count++] = pending;
         }
       }
       counters_.wait_nanos.Add(static_cast<uint64_t>(clock_->MonotonicNanos() - self.queued_nanos));
-      sealed = RunGroup(group);
+      sealed = RunGroup({members.data(), member_count});
     }
     // From here on the next group may append; this one's members wait for themselves below (a
     // follower's thread syncs or finds that a later sync covered it).
     base::MutexLock lock(&queue_mu_);
-    for (Pending* pending : group) {
+    for (Pending* pending : std::span(members.data(), member_count)) {
       queue_.pop_front();
       if (pending == &self) continue;
       pending->done = true;
@@ -554,11 +586,7 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
                                      (LAMINA_MUTANT("commit.acknowledged_before_sync") ? 1 : 0)});
         !synced.ok()) {
       request.batch->TruncateTo(given);
-      return MakeError(ErrorCode::kCommitUnknown,
-                       fmt::format("log could not be synced, the commit may or may not survive a "
-                                   "reopen: commit={} cause={}",
-                                   self.receipt.commit.value, MessageOf(synced)),
-                       "reopen the database, then look the idempotency key up");
+      return UnknownError("log could not be synced", self.receipt.commit, synced);
     }
     self.receipt.ack = AckClass::kDurable;
     counters_.enqueue_to_durable.Record(

@@ -410,7 +410,7 @@ class Job final : public CompactionJob {
       ++out_.stats.files_out;
       edit.add_files.push_back(std::move(file));
     }
-    return out_;
+    return std::move(out_);  // a copy would be made in a constructor of Arrow's that may not throw
   }
 
   const JobContext context_;

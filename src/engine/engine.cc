@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/out_of_memory.h"
 #include "base/trace.h"
 #include "catalog/compute.h"
 #include "catalog/key_codec.h"
@@ -135,27 +136,36 @@ void EngineImpl::Stop(const Status& cause) {
   {
     base::MutexLock lock(&background_mu_);
     if (stopped_.load(std::memory_order_relaxed)) return;  // relaxed: only stored under this lock
-    stop_cause_ = cause;
+    stop_cause_ = base::CopyOf(cause);
     stopped_.store(true, std::memory_order_release);
     progress_.SignalAll();
   }
   LAMINA_REACHED("engine.stopped");
-  base::Trace(options_.trace.get(), "engine", "stopped",
-              {{"cause", std::string_view(cause.message())}});
+  try {
+    base::Trace(options_.trace.get(), "engine", "stopped",
+                {{"cause", std::string_view(cause.message())}});
+  } catch (const std::bad_alloc&) {
+    // The caller's sink has no memory either; stopping is done.
+  }
 }
 
 Status EngineImpl::StoppedError() const {
   base::MutexLock lock(&background_mu_);
-  if (CodeOf(stop_cause_) == ErrorCode::kFenced) {
-    return MakeError(
-        ErrorCode::kFenced,
-        fmt::format("a newer writer owns the database: cause={}", MessageOf(stop_cause_)),
-        "reopen the database");
-  }
-  return MakeError(ErrorCode::kStopped,
-                   fmt::format("writing stopped after an error: code={} cause={}",
-                               ErrorCodeName(CodeOf(stop_cause_)), MessageOf(stop_cause_)),
-                   "reads go on; reopen the database to recover");
+  const Status& cause = stop_cause_;
+  return base::ErrorOr(
+      [&] {
+        if (CodeOf(cause) == ErrorCode::kFenced) {
+          return MakeError(
+              ErrorCode::kFenced,
+              fmt::format("a newer writer owns the database: cause={}", MessageOf(cause)),
+              "reopen the database");
+        }
+        return MakeError(ErrorCode::kStopped,
+                         fmt::format("writing stopped after an error: code={} cause={}",
+                                     ErrorCodeName(CodeOf(cause)), MessageOf(cause)),
+                         "reads go on; reopen the database to recover");
+      },
+      base::StoppedOutOfMemory());
 }
 
 void EngineImpl::NotifyBackground() {

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -122,7 +123,9 @@ class EngineImpl final : public Engine {
   bool TooManyLevel0Files() const;
   /// Runs the group as its leader: everything up to (not including) the sync. Fills status and
   /// receipt of each. True when the memtable was sealed after it.
-  bool RunGroup(const std::vector<Pending*>& group) LAMINA_REQUIRES(commit_mu_);
+  bool RunGroup(std::span<Pending* const> group) LAMINA_REQUIRES(commit_mu_);
+  /// Where it fails or throws std::bad_alloc, nothing has happened but for the batch, which may
+  /// have grown.
   Status Prepare(Pending* pending) LAMINA_REQUIRES(commit_mu_);
   /// Everything up to `commit` is durable on return; publishes it where publishing waits for that.
   Status MakeDurable(CommitId commit) LAMINA_EXCLUDES(sync_mu_);
@@ -141,20 +144,28 @@ class EngineImpl final : public Engine {
   SealReason DueSeal() const LAMINA_REQUIRES(commit_mu_);
   Status Seal(SealReason reason) LAMINA_REQUIRES(commit_mu_);
   void CountSeal(SealReason reason);
+  /// Does not throw: without memory the flush has failed, and is tried again like any other.
   Status FlushSealed() LAMINA_REQUIRES(publish_mu_);
+  struct FlushedNow;
+  Status FlushAndPublish(FlushedNow* flushed) LAMINA_REQUIRES(publish_mu_);
   Result<storage::manifest::VersionPtr> PublishEdit(const storage::manifest::VersionEdit& edit,
                                                     size_t flushed_memtables = 0)
       LAMINA_REQUIRES(publish_mu_);
   /// After a publish that failed: installs what others published meanwhile.
   void AdoptNewest() LAMINA_REQUIRES(publish_mu_);
   void TrimConflictWindow() LAMINA_REQUIRES(state_mu_);
-  /// Runs one plan; false when there was nothing to do.
+  /// Runs one plan; false when there was nothing to do. Does not throw: without memory the
+  /// compaction has failed, and is tried again like any other.
   Result<bool> RunCompaction(
+      const std::function<std::optional<CompactionPlan>(const storage::manifest::Version&)>& pick)
+      LAMINA_REQUIRES(compaction_mu_);
+  Result<bool> CompactAndPublish(
       const std::function<std::optional<CompactionPlan>(const storage::manifest::Version&)>& pick)
       LAMINA_REQUIRES(compaction_mu_);
   Result<bool> CompactOnce() LAMINA_REQUIRES(compaction_mu_);
   Status FinishErases() LAMINA_REQUIRES(compaction_mu_);
-  void Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled, int64_t delay_micros = 0);
+  /// Does not throw. False when there was no memory for it; then nothing is due.
+  bool Schedule(void (EngineImpl::*task)(), std::atomic<bool>* scheduled, int64_t delay_micros = 0);
   void ScheduleFlush() { Schedule(&EngineImpl::FlushTask, &flush_scheduled_); }
   void ScheduleCompaction();
   void ScheduleGc();
@@ -189,8 +200,9 @@ class EngineImpl final : public Engine {
   // ---- engine.cc ----
   ReadStatePtr state() const LAMINA_EXCLUDES(state_mu_);
   Status CheckWritable() const;
-  /// Ends writing for good, keeping the first cause.
+  /// Ends writing for good, keeping the first cause. Needs no memory.
   void Stop(const Status& cause) LAMINA_EXCLUDES(background_mu_);
+  /// Does not throw.
   Status StoppedError() const LAMINA_EXCLUDES(background_mu_);
   static Status ClosedError();
   void NotifyBackground() LAMINA_EXCLUDES(background_mu_);
@@ -229,6 +241,7 @@ class EngineImpl final : public Engine {
   SystemTime newest_system_ LAMINA_GUARDED_BY(commit_mu_) = SystemTime::Min();
   SealThresholds seal_ LAMINA_GUARDED_BY(commit_mu_);
   std::vector<storage::wal::Frame> frames_ LAMINA_GUARDED_BY(commit_mu_);  // scratch
+  size_t frame_bytes_ LAMINA_GUARDED_BY(commit_mu_) = 0;  // likewise: of the group's payloads
 
   base::Mutex sync_mu_;
   base::CondVar synced_;  // a sync ended

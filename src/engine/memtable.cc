@@ -103,12 +103,17 @@ class TableMemtableImpl : public TableMemtable {
   // `inline_facts`: rows given as Arrow batches are copied into the facts too, so that a reader
   // finds one form only.
   TableMemtableImpl(catalog::TableSchemaPtr schema, base::Arena* arena, bool inline_facts)
-      : schema_(std::move(schema)), arena_(arena), inline_facts_(inline_facts) {
+      : schema_(std::move(schema)),
+        arena_(arena),
+        inline_facts_(inline_facts),
+        value_position_(inline_facts ? 1 - schema_->KeyPositions()[0] : -1) {
     Grow(16);
   }
 
   const catalog::TableSchemaPtr& schema() const override { return schema_; }
   bool inline_facts() const { return inline_facts_; }
+  /// Of the one column beside the key, where facts are inline.
+  int value_position() const { return value_position_; }
 
   const MemFact* Find(std::string_view key, uint64_t hash) const override {
     // acquire: pairs with Grow's release, so the slots of the table are there.
@@ -127,18 +132,26 @@ class TableMemtableImpl : public TableMemtable {
     }
   }
 
-  // Writer only.
-  void Reserve(uint64_t more_keys) {
+  // Writer only: begins to count what the next commit brings.
+  void ExpectNothing() { expected_facts_ = expected_batches_ = 0; }
+  // Writer only: takes the memory that so many more facts and batches of the commit need beside
+  // their own bytes.
+  void Expect(uint64_t facts, uint64_t batches) {
+    expected_facts_ += facts;
+    expected_batches_ += batches;
     const SlotTable* table =
         table_.load(std::memory_order_relaxed);  // relaxed: this thread stored it
     uint64_t slots = table->mask + 1;
     const uint64_t keys =
-        key_count_.load(std::memory_order_relaxed) + more_keys;  // relaxed: as above
+        key_count_.load(std::memory_order_relaxed) + expected_facts_;  // relaxed: as above
     while (keys * 10 > slots * 7) slots *= 2;
     if (slots != table->mask + 1) Grow(slots);
+    facts_.Reserve(expected_facts_);
+    batches_.Reserve(expected_batches_);
   }
+  bool full() const { return batches_.size() + expected_batches_ >= MemFact::kInline; }
 
-  // Writer only; Reserve came before.
+  // Writer only; Expect came before, and the arena has room: does not throw.
   void Insert(std::string_view key, std::string_view value, uint32_t batch, uint32_t row,
               FactKind kind, const ValidInterval& valid, CommitId commit, SystemTime system) {
     const uint64_t hash = catalog::HashKey(key);
@@ -173,12 +186,11 @@ class TableMemtableImpl : public TableMemtable {
     if (slot == 0) key_count_.fetch_add(1, std::memory_order_release);
   }
 
-  // Writer only. Returns the index for facts of the batch.
+  // Writer only; Expect came before. Returns the index for facts of the batch.
   uint32_t Retain(std::shared_ptr<arrow::RecordBatch> batch) {
     batches_.Append(std::move(batch));
     return static_cast<uint32_t>(batches_.size() - 1);
   }
-  bool full() const { return batches_.size() >= MemFact::kInline; }
 
   std::vector<const MemFact*> SortedHeads(const catalog::KeyRange& range) const override {
     std::vector<RunPtr> runs;
@@ -273,14 +285,15 @@ class TableMemtableImpl : public TableMemtable {
   void SortNewKeys() const LAMINA_REQUIRES(runs_mu_) {
     const uint64_t end = facts_.size();
     if (end == sorted_facts_) return;
+    runs_.reserve(runs_.size() + 1);  // before the facts count as sorted
     auto fresh = std::make_shared<Run>();
     for (uint64_t i = sorted_facts_; i < end; ++i) {
       const MemFact* fact = facts_[i];
       if (fact->older == nullptr) fresh->push_back({KeyPrefix(fact->key()), fact});
     }
+    std::sort(fresh->begin(), fresh->end());
     sorted_facts_ = end;
     if (fresh->empty()) return;
-    std::sort(fresh->begin(), fresh->end());
     runs_.push_back(std::move(fresh));
     // Sizes at least halve from run to run, so there are at most log2(keys) of them and a key is
     // merged as often.
@@ -318,6 +331,7 @@ class TableMemtableImpl : public TableMemtable {
   const catalog::TableSchemaPtr schema_;
   base::Arena* const arena_;
   const bool inline_facts_;
+  const int value_position_;
 
   std::atomic<const SlotTable*> table_{nullptr};
   AppendList<const MemFact*> facts_;  // in commit order
@@ -325,6 +339,9 @@ class TableMemtableImpl : public TableMemtable {
   std::atomic<uint64_t> key_count_{0};
   std::atomic<bool> has_valid_times_{false};
   std::atomic<bool> has_erases_{false};
+  // Of the commit that is being applied. Touched by the writer only.
+  uint64_t expected_facts_ = 0;
+  uint64_t expected_batches_ = 0;
 
   mutable base::Mutex runs_mu_;
   mutable std::vector<RunPtr> runs_ LAMINA_GUARDED_BY(runs_mu_);  // sizes fall
@@ -478,25 +495,46 @@ class MemtableImpl : public Memtable {
   Status Apply(const WriteBatch& batch, CommitId commit, SystemTime system) override {
     const CommitId last = last_commit();
     LAMINA_CHECK(last.value == 0 || commit == last || commit.value == last.value + 1);
-    Status status;
+    // First all the memory, which may fail, then the facts, which may not: a half commit could not
+    // be taken back, as its number goes to the next one.
+    times_.Reserve(1);
+    for (const auto& table : tables_) table->ExpectNothing();
     TableMemtableImpl* inline_table = nullptr;  // of the entry before: saves the search
-    batch.ForEach([&](const WriteBatch::Entry& entry) {
-      if (!status.ok()) return;
-      if (entry.table != nullptr) {
-        status = ApplyRows(*entry.table, commit, system);
-        return;
-      }
-      const InlineWrite& write = entry.inline_write;
+    const auto inline_table_of = [&](const InlineWrite& write) {
       if (inline_table == nullptr || inline_table->schema()->id != write.table) {
         inline_table = GetOrAdd(write.table, InlineSchema(write.table), /*inline_facts=*/true);
       }
-      inline_table->Reserve(1);
-      inline_table->Insert(write.key, write.value, MemFact::kInline,
-                           static_cast<uint32_t>(write.value.size()), write.kind, write.valid,
-                           commit, system);
+      return inline_table;
+    };
+    Status status;
+    Needs needs;
+    batch.ForEach([&](const WriteBatch::Entry& entry) {
+      if (!status.ok()) return;
+      if (entry.table != nullptr) {
+        status = ExpectRows(*entry.table, &needs);
+        return;
+      }
+      const InlineWrite& write = entry.inline_write;
+      inline_table_of(write)->Expect(1, 0);
+      needs.AddFacts(1, static_cast<int64_t>(write.key.size() + write.value.size()));
     });
     ARROW_RETURN_NOT_OK(status);
-    facts_.fetch_add(batch.fact_count(), std::memory_order_relaxed);  // relaxed: a statistic
+    arena_.Reserve(needs.arena_bytes);
+
+    batch.ForEach([&](const WriteBatch::Entry& entry) {
+      if (entry.table != nullptr) {
+        ApplyRows(*entry.table, commit, system);
+        return;
+      }
+      const InlineWrite& write = entry.inline_write;
+      inline_table_of(write)->Insert(write.key, write.value, MemFact::kInline,
+                                     static_cast<uint32_t>(write.value.size()), write.kind,
+                                     write.valid, commit, system);
+    });
+    // relaxed: statistics
+    facts_.fetch_add(batch.fact_count(), std::memory_order_relaxed);
+    batches_.fetch_add(needs.batches, std::memory_order_relaxed);
+    retained_bytes_.fetch_add(needs.retained_bytes, std::memory_order_relaxed);
     if (commit != last) {
       if (last.value == 0)
         first_commit_.store(commit.value, std::memory_order_relaxed);  // relaxed: Append releases
@@ -576,40 +614,71 @@ class MemtableImpl : public Memtable {
   // Few tables, read often, replaced whole.
   using Directory = std::vector<TableMemtableImpl*>;
 
-  Status ApplyRows(const TableWrite& write, CommitId commit, SystemTime system) {
+  // What a commit needs beside the tables' own lists.
+  struct Needs {
+    size_t arena_bytes = 0;
+    uint64_t batches = 0;
+    int64_t retained_bytes = 0;
+    void AddFacts(int64_t count, int64_t bytes) {
+      // Each begins at a multiple of 8.
+      arena_bytes +=
+          static_cast<size_t>(count) * (sizeof(MemFact) + 8) + static_cast<size_t>(bytes);
+    }
+  };
+
+  TableMemtableImpl* TableFor(const TableWrite& write) {
     const catalog::TableSchemaPtr inline_schema = InlineSchema(write.schema->id);
-    TableMemtableImpl* table =
-        GetOrAdd(write.schema->id, inline_schema != nullptr ? inline_schema : write.schema,
-                 inline_schema != nullptr);
+    return GetOrAdd(write.schema->id, inline_schema != nullptr ? inline_schema : write.schema,
+                    inline_schema != nullptr);
+  }
+
+  Status ExpectRows(const TableWrite& write, Needs* needs) {
+    TableMemtableImpl* const table = TableFor(write);
     LAMINA_CHECK(table->schema()->version == write.schema->version);
     const int64_t rows = write.row_count();
-    table->Reserve(static_cast<uint64_t>(rows));
-    if (table->inline_facts()) return ApplyRowsInline(write, commit, system, table);
-    uint32_t batch = MemFact::kInline;
-    if (write.rows != nullptr) {
-      if (table->full()) {
-        return MakeError(
-            ErrorCode::kResourceExhausted,
-            fmt::format("too many batches in one memtable: table={}", table->schema()->name),
-            "let memtables be sealed earlier (memtable_batches)");
-      }
-      batch = table->Retain(write.rows);
-      batches_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a statistic
-      retained_bytes_.fetch_add(arrow::util::TotalBufferSize(*write.rows),
-                                std::memory_order_relaxed);  // as above
+    const bool retain = !table->inline_facts() && write.rows != nullptr;
+    if (retain && table->full()) {
+      return MakeError(
+          ErrorCode::kResourceExhausted,
+          fmt::format("too many batches in one memtable: table={}", table->schema()->name),
+          "let memtables be sealed earlier (memtable_batches)");
     }
-    for (int64_t i = 0; i < rows; ++i) {
-      table->Insert(write.keys->GetView(i), {}, batch, static_cast<uint32_t>(i), write.KindOf(i),
-                    write.ValidOf(i), commit, system);
+    table->Expect(static_cast<uint64_t>(rows), retain ? 1 : 0);
+    needs->AddFacts(rows, write.keys->total_values_length());
+    if (retain) {
+      ++needs->batches;
+      needs->retained_bytes += arrow::util::TotalBufferSize(*write.rows);
+    } else if (write.rows != nullptr) {
+      // Arrow makes the array when it is asked for, and keeps it.
+      const auto values = write.rows->column(table->value_position());
+      needs->arena_bytes +=
+          values->type_id() == arrow::Type::BINARY
+              ? static_cast<size_t>(
+                    static_cast<const arrow::BinaryArray&>(*values).total_values_length())
+              : static_cast<size_t>(rows) * 8;
     }
     return Status::OK();
   }
 
-  Status ApplyRowsInline(const TableWrite& write, CommitId commit, SystemTime system,
-                         TableMemtableImpl* table) {
+  void ApplyRows(const TableWrite& write, CommitId commit, SystemTime system) {
+    TableMemtableImpl* const table = TableFor(write);
+    if (table->inline_facts()) {
+      ApplyRowsInline(write, commit, system, table);
+      return;
+    }
+    const uint32_t batch =
+        write.rows != nullptr ? table->Retain(write.rows) : uint32_t{MemFact::kInline};
+    for (int64_t i = 0; i < write.row_count(); ++i) {
+      table->Insert(write.keys->GetView(i), {}, batch, static_cast<uint32_t>(i), write.KindOf(i),
+                    write.ValidOf(i), commit, system);
+    }
+  }
+
+  void ApplyRowsInline(const TableWrite& write, CommitId commit, SystemTime system,
+                       TableMemtableImpl* table) {
     const arrow::Array* values = nullptr;
     if (write.rows != nullptr) {
-      values = write.rows->column(1 - table->schema()->KeyPositions()[0]).get();
+      values = write.rows->column(table->value_position()).get();
       LAMINA_CHECK(values->type_id() == arrow::Type::BINARY ||
                    values->type_id() == arrow::Type::INT64);
     }
@@ -627,7 +696,6 @@ class MemtableImpl : public Memtable {
       table->Insert(write.keys->GetView(i), value, MemFact::kInline,
                     static_cast<uint32_t>(value.size()), kind, write.ValidOf(i), commit, system);
     }
-    return Status::OK();
   }
 
   TableMemtableImpl* GetOrAdd(catalog::TableId id, const catalog::TableSchemaPtr& schema,
@@ -636,9 +704,15 @@ class MemtableImpl : public Memtable {
       if (table->schema()->id == id) return table.get();
     }
     LAMINA_CHECK(schema != nullptr);
-    tables_.push_back(std::make_unique<TableMemtableImpl>(schema, &arena_, inline_facts));
+    // In both lists or in none.
+    auto added = std::make_unique<TableMemtableImpl>(schema, &arena_, inline_facts);
     auto directory = std::make_unique<Directory>();
+    directory->reserve(tables_.size() + 1);
     for (const auto& table : tables_) directory->push_back(table.get());
+    directory->push_back(added.get());
+    tables_.reserve(tables_.size() + 1);
+    directories_.reserve(directories_.size() + 1);
+    tables_.push_back(std::move(added));
     directory_.store(directory.get(), std::memory_order_release);  // the table is complete
     directories_.push_back(std::move(directory));
     return tables_.back().get();

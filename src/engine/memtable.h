@@ -90,7 +90,7 @@ class Memtable {
 
   /// Adds one commit's facts, in statement order, to the tables. Single writer. Later statements of
   /// the same commit win over earlier ones within their overlap (resolution sees them in this
-  /// order). Fails only on memory.
+  /// order). Where it fails or throws, for lack of memory, nothing was added.
   virtual Status Apply(const WriteBatch& batch, CommitId commit, SystemTime system) = 0;
 
   /// Null when the generation has no fact of the table. Safe beside Apply.

@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/mutant.h"
+#include "base/out_of_memory.h"
 #include "base/trace.h"
 #include "catalog/system_tables.h"
 #include "engine/engine_internal.h"
@@ -320,7 +321,7 @@ Status EngineImpl::Recover() {
 
 Status EngineImpl::Close(bool flush) {
   base::MutexLock close_lock(&close_mu_);
-  if (closed_) return close_status_;
+  if (closed_) return base::CopyOf(close_status_);
   // seq_cst here, at the count of commits and in CheckWritable: of a commit that counts itself and
   // then looks at closing_, and us who set closing_ and then look at the count, one sees the other.
   closing_.store(true, std::memory_order_seq_cst);
@@ -336,14 +337,17 @@ Status EngineImpl::Close(bool flush) {
   // compaction ends at its next batch, the others are waited for. None may publish or delete once
   // the branch is given away, as the next owner has then read the manifest and the log.
   base::MutexLock compaction_lock(&compaction_mu_);
+  // Nothing throws: with or without memory the branch is given away.
   Status status;
   if (!options_.read_only) {
     if (stopped_.load(std::memory_order_acquire)) {
       status = StoppedError();
     } else if (flush) {
-      {
+      try {
         base::MutexLock lock(&commit_mu_);
         status = Seal(SealReason::kAsked);
+      } catch (const std::bad_alloc&) {
+        status = base::OutOfMemory();
       }
       if (status.ok()) {
         base::MutexLock lock(&publish_mu_);
@@ -355,14 +359,14 @@ Status EngineImpl::Close(bool flush) {
       ended_ = true;
     }
     if (wal_ != nullptr) {
-      const Status closed = wal_->Close();
-      if (status.ok()) status = closed;
+      Status closed = wal_->Close();
+      if (status.ok()) status = std::move(closed);
     }
   }
   if (own_executor_) executor_->Shutdown();
   lock_.reset();
   closed_ = true;
-  close_status_ = status;
+  close_status_ = base::CopyOf(status);
   return status;
 }
 

@@ -27,6 +27,7 @@
 
 #include "base/check.h"
 #include "base/codec.h"
+#include "base/scope_guard.h"
 #include "catalog/key_codec.h"
 #include "catalog/system_tables.h"
 
@@ -169,6 +170,8 @@ bool IsInlineTable(uint64_t table) {
 // A limit of what one fact may hold: the memtable counts in 32 bits, and the key codec refuses
 // longer keys anyway.
 constexpr size_t kInlineValueBytesMax = size_t{1} << 30;
+// What an inline fact takes beside key and value: section header, table, flags, interval, lengths.
+constexpr size_t kInlineBytesMax = kSectionHeader + 10 + 1 + 16 + 10 + 10;
 
 }  // namespace
 
@@ -209,6 +212,8 @@ Status WriteBatch::Add(TableWrite write) {
   if (rows == 0) return Status::OK();
 
   const size_t begin = payload_.size();
+  base::ScopeGuard undo([&] { payload_.resize(begin); });
+  if (tables_.size() == tables_.capacity()) tables_.reserve(tables_.size() * 2 + 1);
   payload_.push_back(static_cast<char>(kRowsSection));
   payload_.append(4, '\0');  // patched below
   AppendVarint(&payload_, write.schema->id.value);
@@ -249,7 +254,6 @@ Status WriteBatch::Add(TableWrite write) {
       payload_.append(key);
     }
   } else if (Status written = WriteIpc(*write.rows, &payload_); !written.ok()) {
-    payload_.resize(begin);
     if (written.IsOutOfMemory()) return written;
     return MakeError(ErrorCode::kInternal,
                      fmt::format("rows cannot be encoded for the log: table={} cause={}",
@@ -257,7 +261,6 @@ Status WriteBatch::Add(TableWrite write) {
   }
   const uint64_t length = payload_.size() - begin - kSectionHeader;
   if (length > kSectionBytesMax) {
-    payload_.resize(begin);
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("one write is too large: table={} bytes={} max={}",
                                  write.schema->name, length, kSectionBytesMax),
@@ -267,6 +270,7 @@ Status WriteBatch::Add(TableWrite write) {
   tables_.emplace_back(begin, std::move(write));
   facts_ += static_cast<uint64_t>(rows);
   open_section_ = kNoSection;
+  undo.Dismiss();
   return Status::OK();
 }
 
@@ -274,6 +278,7 @@ void WriteBatch::AddInline(catalog::TableId table, FactKind kind, ValidInterval 
                            std::string_view key, std::string_view value) {
   LAMINA_DCHECK(IsInlineTable(table.value));
   LAMINA_CHECK(key.size() <= catalog::kMaxKeyBytes && value.size() <= kInlineValueBytesMax);
+  payload_.reserve(payload_.size() + kInlineBytesMax + key.size() + value.size());
   if (open_section_ == kNoSection || open_table_ != table.value ||
       payload_.size() - open_section_ > kInlineSectionBytesMax) {
     open_section_ = payload_.size();
@@ -301,7 +306,7 @@ void WriteBatch::AddInline(catalog::TableId table, FactKind kind, ValidInterval 
   ++facts_;
 }
 
-void WriteBatch::ForEach(const std::function<void(const Entry&)>& visit) const {
+void WriteBatch::VisitAll(const std::function<void(const Entry&)>& visit) const {
   size_t next_table = 0;
   size_t at = 0;
   while (at < payload_.size()) {

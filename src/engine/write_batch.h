@@ -61,7 +61,7 @@ class WriteBatch {
   WriteBatch& operator=(WriteBatch&&) noexcept;
 
   /// Adds rows. Checked before by the caller (schema, keys, interval); here only shape is
-  /// LAMINA_CHECKed.
+  /// LAMINA_CHECKed. Adding all or nothing, here and below, also when memory runs out.
   Status Add(TableWrite write);
   /// Adds one inline fact; about 50 ns.
   void AddInline(catalog::TableId table, temporal::FactKind kind, ValidInterval valid,
@@ -78,7 +78,10 @@ class WriteBatch {
     const TableWrite* table = nullptr;
     InlineWrite inline_write;
   };
-  void ForEach(const std::function<void(const Entry&)>& visit) const;
+  template <typename Visit>
+  void ForEach(Visit&& visit) const {
+    VisitAll(std::ref(visit));  // a function made of a reference needs no memory
+  }
 
   /// Savepoints: Mark() now, TruncateTo(mark) forgets everything added since.
   struct Mark {
@@ -99,6 +102,8 @@ class WriteBatch {
           find_schema);
 
  private:
+  void VisitAll(const std::function<void(const Entry&)>& visit) const;
+
   std::string payload_;
   /// (offset of its section in payload_, decoded form)
   std::vector<std::pair<size_t, TableWrite>> tables_;

@@ -9,6 +9,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "base/out_of_memory.h"
+#include "refused_memory.h"
+
 namespace lamina::simulation {
 
 using testing::ModelRow;
@@ -260,7 +263,14 @@ Result<Opened> OpenDatabase(const std::shared_ptr<SimFileSystem>& files, base::C
                             const ScenarioOptions& options, uint64_t seed) {
   engine::EngineOptions engine;
   static_cast<DatabaseOptions&>(engine) = options.database;
-  ARROW_ASSIGN_OR_RAISE(engine.store, storage::LocalStore::Open(kDirectory, true, files));
+  const bool counted = CountsAllocations();
+  const std::shared_ptr<storage::FileSystem> system =
+      counted ? FilesOutside(files) : std::shared_ptr<storage::FileSystem>(files);
+  const auto open_store = [&]() -> Result<std::shared_ptr<ObjectStore>> {
+    const InTheDatabase in;
+    return storage::LocalStore::Open(kDirectory, true, system);
+  };
+  ARROW_ASSIGN_OR_RAISE(engine.store, base::Guarded(open_store));
   engine.clock = clock;
   engine.random_seed = seed | 1;
   Opened out;
@@ -269,7 +279,12 @@ Result<Opened> OpenDatabase(const std::shared_ptr<SimFileSystem>& files, base::C
   } else {
     engine.executor = out.manual = std::make_shared<base::ManualExecutor>(clock);
   }
-  ARROW_ASSIGN_OR_RAISE(out.db, db::OpenWith(std::move(engine)));
+  const auto open = [&] {
+    const InTheDatabase in;
+    return db::OpenWith(std::move(engine));
+  };
+  ARROW_ASSIGN_OR_RAISE(out.db, open());
+  if (counted) out.db = CallsInside(std::move(out.db));
   return out;
 }
 
@@ -533,6 +548,7 @@ Status World::OpenAndSettle() {
 Status World::Open() {
   Status status = OpenAndSettle();
   if (status.ok() || !tolerate_) return status;
+  (void)RefuseNothing();
   // An open that met the failure has changed nothing that a second one minds.
   ++failures_met_;
   opened_ = {};
@@ -581,6 +597,7 @@ Status World::CrashAndReopen(SimDamage damage) {
 // Decides what an error of a step means, and gets the database going again.
 Status World::Outcome(const char* what, Kind kind, const Status& status) {
   if (!tolerate_) return Status::Invalid(what, ": ", status.ToString());
+  (void)RefuseNothing();  // also where the error is of an earlier failure
   ++failures_met_;
   const ErrorCode code = CodeOf(status);
   if (code == ErrorCode::kInternal || code == ErrorCode::kCorruption)
@@ -989,7 +1006,11 @@ Status World::Background(int64_t micros) {
     clock_.Advance(micros);
     if (opened_.manual != nullptr) {
       // Not until nothing is left: a task that failed is due again later.
-      for (int i = 0; i < 100 && opened_.manual->RunOne(); ++i) {
+      const auto run = [&] {
+        const InTheDatabase in;
+        return opened_.manual->RunOne();
+      };
+      for (int i = 0; i < 100 && run(); ++i) {
       }
     }
     return Status::OK();

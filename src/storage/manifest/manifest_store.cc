@@ -26,6 +26,7 @@
 #include "base/metrics.h"
 #include "base/mutant.h"
 #include "base/mutex.h"
+#include "base/out_of_memory.h"
 #include "catalog/system_tables.h"
 #include "storage/manifest/format_internal.h"
 #include "storage/object_store/write_once.h"
@@ -188,10 +189,14 @@ Result<State> Load(ObjectStore& store, const std::string& branch, const State* k
 Status PutRef(ObjectStore& store, const std::string& path, std::string_view bytes,
               const PutCondition& condition, std::string* tag) {
   LAMINA_FAULT_POINT("manifest.cas.before_put");
-  ARROW_ASSIGN_OR_RAISE(const ObjectInfo info, store.Put(path, bytes, condition));
-  LAMINA_FAULT_POINT("manifest.cas.after_put");
-  *tag = info.tag;
-  return Status::OK();
+  try {
+    ARROW_ASSIGN_OR_RAISE(ObjectInfo info, store.Put(path, bytes, condition));
+    LAMINA_FAULT_POINT("manifest.cas.after_put");
+    *tag = std::move(info.tag);
+    return Status::OK();
+  } catch (const std::bad_alloc&) {
+    return base::OutcomeUnknown();  // as any answer that got lost: the ref tells
+  }
 }
 
 /// Whether an error of a put says for certain that nothing happened.
@@ -312,10 +317,15 @@ struct ManifestStore::Impl {
   }
 
   Status Unknown(const Status& cause) const {
-    return MakeError(ErrorCode::kCommitUnknown,
-                     fmt::format("a manifest commit may or may not have happened: ref={} cause={}",
-                                 path, MessageOf(cause)),
-                     "stop writing and reopen the database");
+    return base::ErrorOr(
+        [&] {
+          return MakeError(
+              ErrorCode::kCommitUnknown,
+              fmt::format("a manifest commit may or may not have happened: ref={} cause={}", path,
+                          MessageOf(cause)),
+              "stop writing and reopen the database");
+        },
+        base::OutcomeUnknown());
   }
 
   Status Fenced(uint64_t own, uint64_t newest) const {
@@ -340,7 +350,16 @@ struct ManifestStore::Impl {
   Result<VersionPtr> Commit(const VersionEdit& asked, bool claim) LAMINA_EXCLUDES(commit_mu) {
     base::MutexLock lock(&commit_mu);
     const int64_t started = options.clock->MonotonicNanos();
-    Result<VersionPtr> result = CommitLocked(asked, claim);
+    bool in_doubt = false;
+    Result<VersionPtr> result = [&]() LAMINA_REQUIRES(commit_mu) -> Result<VersionPtr> {
+      try {
+        return CommitLocked(asked, claim, &in_doubt);
+      } catch (const std::bad_alloc&) {
+        if (!in_doubt) throw;  // nothing happened
+        LAMINA_REACHED("manifest.cas.out_of_memory");
+        return base::OutcomeUnknown();
+      }
+    }();
     CountStats([&](ManifestStats& s) {
       s.commit_nanos += static_cast<uint64_t>(options.clock->MonotonicNanos() - started);
       if (result.ok()) ++s.commits;
@@ -348,7 +367,10 @@ struct ManifestStore::Impl {
     return result;
   }
 
-  Result<VersionPtr> CommitLocked(const VersionEdit& asked, bool claim) LAMINA_REQUIRES(commit_mu) {
+  /// `in_doubt`: true from a put whose outcome was not told until that is settled. What is thrown
+  /// then is kCommitUnknown.
+  Result<VersionPtr> CommitLocked(const VersionEdit& asked, bool claim, bool* in_doubt)
+      LAMINA_REQUIRES(commit_mu) {
     const base::Ulid commit_id = options.ulids->Next();
     VersionEdit edit = asked;
     if (edit.created_micros == 0) edit.created_micros = options.clock->NowMicros();
@@ -376,11 +398,11 @@ struct ManifestStore::Impl {
       State& next = *prepared;
 
       const int64_t put_started = options.clock->MonotonicNanos();
-      const Status put = PutRef(*options.store, path, bytes,
-                                LAMINA_MUTANT("manifest.unconditional_put")
-                                    ? PutCondition::None()
-                                    : PutCondition::IfTagMatches(Held().tag),
-                                &next.tag);
+      const PutCondition condition = LAMINA_MUTANT("manifest.unconditional_put")
+                                         ? PutCondition::None()
+                                         : PutCondition::IfTagMatches(Held().tag);
+      const Status put = PutRef(*options.store, path, bytes, condition, &next.tag);
+      *in_doubt = !put.ok();  // also where an error says that nothing happened: it can be thrown
       CountStats([&](ManifestStats& s) {
         s.cas_nanos += static_cast<uint64_t>(options.clock->MonotonicNanos() - put_started);
       });
@@ -393,8 +415,10 @@ struct ManifestStore::Impl {
       if (code == ErrorCode::kStopped && !LAMINA_MUTANT("manifest.failed_sync_read_back"))
         return Unknown(put);
       if (code != ErrorCode::kConflict) {
-        if (NothingHappened(code) || LAMINA_MUTANT("manifest.unclear_put_taken_for_failed"))
+        if (NothingHappened(code) || LAMINA_MUTANT("manifest.unclear_put_taken_for_failed")) {
+          *in_doubt = unclear > 0;
           return unclear == 0 ? put : Unknown(put);
+        }
         if (unclear++ == 0) unclear_base = base->number;
       } else {
         LAMINA_REACHED("manifest.cas.conflict");
@@ -431,6 +455,7 @@ struct ManifestStore::Impl {
         CountStats([](ManifestStats& s) { ++s.unknown_outcomes_settled; });
         unclear = 0;
       }
+      *in_doubt = false;
       CountStats([](ManifestStats& s) { ++s.cas_retries; });
     }
     return MakeError(

@@ -24,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/mutant.h"
+#include "base/out_of_memory.h"
 #include "base/scope_guard.h"
 #include "storage/object_store/releasable_reader.h"
 #include "storage/object_store/store_path.h"
@@ -289,9 +290,10 @@ class LocalAppendFile final : public AppendFile {
   Status Fail(int error, const char* call) {
     const ErrorCode mapped = CodeOfErrno(error);
     const ErrorCode code = mapped == ErrorCode::kResourceExhausted ? mapped : ErrorCode::kStopped;
-    Status status = ErrnoError(code, error, call, path_);
+    Status status = base::ErrorOr([&] { return ErrnoError(code, error, call, path_); },
+                                  base::StoppedOutOfMemory());
     base::MutexLock lock(&mu_);
-    if (failure_.ok()) failure_ = status;
+    if (failure_.ok()) failure_ = base::CopyOf(status, base::StoppedOutOfMemory());
     failed_.store(true, std::memory_order_release);
     return status;
   }
@@ -422,7 +424,10 @@ Result<std::shared_ptr<LocalStore>> LocalStore::Open(const std::string& director
       return MakeError(ErrorCode::kNotFound, "store directory does not exist: path=" + directory);
     return ErrnoError(-fd, "open", directory);
   }
-  return std::shared_ptr<LocalStore>(new LocalStore(std::move(files), directory, fd));
+  base::ScopeGuard closer([&, system = files] { (void)system->Close(fd); });
+  auto* const store = new LocalStore(std::move(files), directory, fd);
+  closer.Dismiss();  // the store closes it
+  return std::shared_ptr<LocalStore>(store);
 }
 
 LocalStore::~LocalStore() { (void)files_->Close(root_fd_); }
@@ -434,16 +439,13 @@ Result<int> LocalStore::OpenForRead(const std::string& path, ObjectInfo* info) {
     if (fd == -ENOENT || fd == -ENOTDIR) return NotFound(path);
     return ErrnoError(-fd, "open", path);
   }
+  base::ScopeGuard closer([&] { (void)files_->Close(fd); });
   FileSystem::Stat st;
-  if (const int error = -files_->StatFile(fd, &st); error != 0) {
-    (void)files_->Close(fd);
+  if (const int error = -files_->StatFile(fd, &st); error != 0)
     return ErrnoError(error, "fstat", path);
-  }
-  if (!st.is_file) {
-    (void)files_->Close(fd);
-    return NotFound(path);
-  }
+  if (!st.is_file) return NotFound(path);
   *info = InfoOf(path, st);
+  closer.Dismiss();
   return fd;
 }
 
@@ -518,11 +520,13 @@ Status LocalStore::MakeParents(const std::string& path) {
   ARROW_RETURN_NOT_OK(MakeParents(parent));
   const int made = -files_->MakeDirectory(root_fd_, parent);
   if (made != 0 && made != EEXIST) return ErrnoError(made, "mkdir", parent);
-  if (Status synced = SyncParent(parent); !synced.ok()) {
-    // A later sync would say OK and write nothing. So that the next try makes it anew:
+  // If it cannot be synced, a later sync would say OK and write nothing. So that the next try makes
+  // it anew:
+  base::ScopeGuard unmake([&] {
     if (made == 0) (void)files_->RemoveDirectory(root_fd_, parent);
-    return synced;
-  }
+  });
+  ARROW_RETURN_NOT_OK(SyncParent(parent));
+  unmake.Dismiss();
   base::MutexLock lock(&mu_);
   durable_directories_.insert(parent);
   return Status::OK();
@@ -551,7 +555,8 @@ Status LocalStore::SyncDirectory(int fd, const std::string& directory) {
   if (LAMINA_MUTANT("store.failed_directory_sync_forgotten"))
     return ErrnoError(error, "fsync", directory);
   sync_failed_.store(true, std::memory_order_release);
-  return ErrnoError(ErrorCode::kStopped, error, "fsync", directory);
+  return base::ErrorOr([&] { return ErrnoError(ErrorCode::kStopped, error, "fsync", directory); },
+                       base::StoppedOutOfMemory());
 }
 
 Status LocalStore::SyncParent(const std::string& path) {
@@ -628,9 +633,11 @@ Result<ObjectInfo> LocalStore::PublishNew(int fd, const std::string& temp,
   // Before the name is given: from there on nothing may fail but the sync itself.
   ARROW_ASSIGN_OR_RAISE(const int parent_fd, OpenParent(path));
   const base::ScopeGuard closer([&] { (void)files_->Close(parent_fd); });
+  const std::string parent = ParentOf(path);
+  ObjectInfo info = InfoOf(path, st);
   ARROW_RETURN_NOT_OK(RenameNew(temp, path, st.inode));
-  ARROW_RETURN_NOT_OK(SyncDirectory(parent_fd, ParentOf(path)));
-  return InfoOf(path, st);
+  ARROW_RETURN_NOT_OK(SyncDirectory(parent_fd, parent));
+  return info;
 }
 
 Result<int> LocalStore::TakeCasLock() {
@@ -690,13 +697,15 @@ Result<ObjectInfo> LocalStore::PublishReplacing(int fd, const std::string& temp,
   // Before the name is given: from there on nothing may fail but the sync itself.
   ARROW_ASSIGN_OR_RAISE(const int parent_fd, OpenParent(path));
   const base::ScopeGuard closer([&] { (void)files_->Close(parent_fd); });
+  const std::string parent = ParentOf(path);
+  ObjectInfo info = InfoOf(path, st);
   LAMINA_FAULT_POINT("local_store.rename");
   if (const int error = -files_->Rename(root_fd_, temp, path, /*replace=*/true);
       error != 0 && !IsNamed(path, st.inode))
     return ErrnoError(error, "rename", path);
   // Still under the lock: whoever sees the new tag builds on something durable.
-  ARROW_RETURN_NOT_OK(SyncDirectory(parent_fd, ParentOf(path)));
-  return InfoOf(path, st);
+  ARROW_RETURN_NOT_OK(SyncDirectory(parent_fd, parent));
+  return info;
 }
 
 Result<ObjectInfo> LocalStore::Put(const std::string& path, std::string_view bytes,
@@ -715,9 +724,14 @@ Result<ObjectInfo> LocalStore::Put(const std::string& path, std::string_view byt
 }
 
 Result<std::unique_ptr<ObjectWriter>> LocalStore::Create(const std::string& path) {
-  ARROW_ASSIGN_OR_RAISE(TempFile temp, MakeTempFile(path));
-  return std::make_unique<LocalObjectWriter>(shared_from_this(), path, temp.fd,
-                                             std::move(temp.name));
+  ARROW_ASSIGN_OR_RAISE(const TempFile temp, MakeTempFile(path));
+  base::ScopeGuard discard([&] {
+    (void)files_->Close(temp.fd);
+    (void)files_->Unlink(root_fd_, temp.name);
+  });
+  auto writer = std::make_unique<LocalObjectWriter>(shared_from_this(), path, temp.fd, temp.name);
+  discard.Dismiss();
+  return writer;
 }
 
 Status LocalStore::Walk(const std::string& directory,
@@ -817,8 +831,9 @@ Result<std::unique_ptr<AppendFile>> LocalStore::OpenAppend(const std::string& pa
   }
   // Every time, not only when this call made it: whoever made it may have died before its own sync.
   ARROW_RETURN_NOT_OK(SyncParent(path));
+  auto file = std::make_unique<LocalAppendFile>(files_, fd, path, size);
   closer.Dismiss();
-  return std::make_unique<LocalAppendFile>(files_, fd, path, size);
+  return file;
 }
 
 Result<std::unique_ptr<StoreLock>> LocalStore::Lock(const std::string& path) {
@@ -850,8 +865,9 @@ Result<std::unique_ptr<StoreLock>> LocalStore::Lock(const std::string& path) {
   size_t written = 0;
   if (const int error = WriteAll(files_.get(), fd, who, &written); error != 0)
     return ErrnoError(error, "write", name);
+  auto lock = std::make_unique<LocalLock>(files_, fd);
   closer.Dismiss();
-  return std::make_unique<LocalLock>(files_, fd);
+  return lock;
 }
 
 Result<int64_t> LocalStore::SweepUnfinished(int64_t older_than_micros) {
@@ -881,7 +897,9 @@ Result<int64_t> LocalStore::SweepUnfinished(int64_t older_than_micros) {
 namespace lamina {
 
 Result<std::shared_ptr<ObjectStore>> OpenLocalStore(const std::string& directory, bool create) {
-  return storage::LocalStore::Open(directory, create);
+  return base::Guarded([&]() -> Result<std::shared_ptr<ObjectStore>> {
+    return storage::LocalStore::Open(directory, create);
+  });
 }
 
 }  // namespace lamina

@@ -117,6 +117,9 @@ class FileWriterImpl final : public FileWriter {
     if (sink_ != nullptr) {
       sink_->Abandon();
     }
+    // Its destructor closes the file, and would walk into what was half made: a little memory lost
+    // is better.
+    if (out_of_memory_) (void)writer_.release();
   }
 
   Status Init() {
@@ -189,8 +192,9 @@ class FileWriterImpl final : public FileWriter {
                        fmt::format("a data file needs rows: file={}", path_));
     }
     finished_ = true;
-    Result<DataFile> file = AtParquetBorder(ErrorCode::kInternal, "cannot write data file", path_,
-                                            [this] { return Close(); });
+    Result<DataFile> file =
+        AtParquetBorder(ErrorCode::kInternal, "cannot write data file", path_,
+                        [this] { return NotingMemory([this] { return Close(); }); });
     if (!file.ok()) {
       error_ = file.status();
       sink_->Abandon();
@@ -458,8 +462,9 @@ class FileWriterImpl final : public FileWriter {
       ARROW_ASSIGN_OR_RAISE(
           table, table->CombineChunks());  // Parquet pays for every chunk of every column.
     }
-    return AtParquetBorder(ErrorCode::kInternal, "cannot write row group", path_,
-                           [&] { return writer_->WriteTable(*table, count); });
+    return AtParquetBorder(ErrorCode::kInternal, "cannot write row group", path_, [&] {
+      return NotingMemory([&] { return writer_->WriteTable(*table, count); });
+    });
   }
 
   Result<DataFile> Close() {
@@ -508,7 +513,7 @@ class FileWriterImpl final : public FileWriter {
     LAMINA_FAULT_POINT("sst.finish");
     const int64_t bytes = sink_->position();
     ARROW_RETURN_NOT_OK(SettleFinish(store_.get(), path_, bytes, sink_->Finish().status()));
-    return file_;
+    return std::move(file_);  // a copy would be made in a constructor of Arrow's that may not throw
   }
 
   std::vector<StatisticsColumn> StatisticsColumns(const parquet::SchemaDescriptor& leaves) const {
@@ -617,6 +622,16 @@ class FileWriterImpl final : public FileWriter {
     return EncodeChecksums(chunks);
   }
 
+  template <typename Call>
+  auto NotingMemory(Call&& call) -> decltype(call()) {
+    try {
+      return call();
+    } catch (const std::bad_alloc&) {
+      out_of_memory_ = true;
+      throw;
+    }
+  }
+
   // Constant after Init.
   const std::shared_ptr<ObjectStore> store_;
   const catalog::TableSchemaPtr table_;
@@ -634,6 +649,7 @@ class FileWriterImpl final : public FileWriter {
   int64_t rows_per_row_group_ = 0;
   std::shared_ptr<ParquetSink> sink_;
   std::unique_ptr<parquet::arrow::FileWriter> writer_;
+  bool out_of_memory_ = false;  ///< std::bad_alloc went through writer_.
 
   DataFile file_;
   std::vector<bool> nan_free_;

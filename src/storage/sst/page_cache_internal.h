@@ -58,8 +58,11 @@ class LruCache {
       ++shard.evictions;
       shard.Drop(std::prev(shard.recent.end()), &dropped);
     }
-    shard.recent.push_front({key, std::move(value), bytes});
-    shard.entries.emplace(key, shard.recent.begin());
+    // In the list and in the map, or in neither.
+    std::list<Entry> entry;
+    entry.push_front({key, std::move(value), bytes});
+    shard.entries.emplace(key, entry.begin());
+    shard.recent.splice(shard.recent.begin(), entry);
     shard.bytes += bytes;
   }
 
@@ -112,8 +115,8 @@ class LruCache {
 
     void Drop(typename std::list<Entry>::iterator entry,
               std::vector<std::shared_ptr<Value>>* dropped) LAMINA_REQUIRES(mu) {
+      dropped->push_back(std::move(entry->value));  // before anything is changed: it may throw
       bytes -= entry->bytes;
-      dropped->push_back(std::move(entry->value));
       entries.erase(entry->key);
       recent.erase(entry);
     }

@@ -517,6 +517,13 @@ int PagedFile::RowGroupOf(uint32_t page) const {
 
 // ---- Page index ----
 
+namespace {
+// Thrown out of std::call_once, which then runs again: memory may be there the next time.
+void ThrowIfExhausted(const Status& status) {
+  if (!status.ok() && CodeOf(status) == ErrorCode::kResourceExhausted) throw std::bad_alloc();
+}
+}  // namespace
+
 Result<const std::vector<parquet::PageLocation>*> PagedFile::Locations(int row_group,
                                                                        int leaf) const {
   LazyChunk& lazy = chunks_[ChunkNumber(row_group, leaf)];
@@ -545,6 +552,7 @@ Result<const std::vector<parquet::PageLocation>*> PagedFile::Locations(int row_g
           lazy.locations = std::move(locations);
           return Status::OK();
         });
+    ThrowIfExhausted(lazy.locations_status);
   });
   ARROW_RETURN_NOT_OK(lazy.locations_status);
   return &lazy.locations;
@@ -575,7 +583,7 @@ const parquet::ColumnIndex* PagedFile::PageStatistics(int row_group, int leaf) c
           }
           return Status::OK();
         });
-    static_cast<void>(ignored);
+    ThrowIfExhausted(ignored);
   });
   return lazy.statistics.get();
 }

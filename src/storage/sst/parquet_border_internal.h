@@ -28,8 +28,9 @@ auto AtParquetBorder(ErrorCode code, std::string_view doing, const std::string& 
     -> decltype(body()) {
   const auto error = [&](std::string_view what) {
     // Where Parquet puts an Arrow error into an exception of its own, only the text of the pool is
-    // left: "malloc of size 64 failed".
-    if (what.find("alloc of size ") != std::string_view::npos) {
+    // left: "malloc of size 64 failed"; where Thrift ran out of memory, the exception's name.
+    if (what.find("alloc of size ") != std::string_view::npos ||
+        what.find("std::bad_alloc") != std::string_view::npos) {
       return MakeError(ErrorCode::kResourceExhausted,
                        fmt::format("out of memory: {}: file={} cause={}", doing, path, what));
     }

@@ -12,7 +12,8 @@
 //   W1  Frames of one epoch are read back in the order they were appended; commit numbers strictly
 //       rise.
 //   W2  After Append or Sync failed once, every later Append and Sync fails (kStopped): a writer
-//       never guesses what is on disk.
+//       never guesses what is on disk. Out of memory is a failure too: but for Reserve a writer
+//       does not throw.
 //   W3  A damaged frame is a torn tail, and may be cut off, only in the last segment of the last
 //       epoch, and only when no intact frame behind it says that this place had been synced;
 //       anything else is kCorruption
@@ -21,6 +22,7 @@
 //       is cut, and a seal frame appended and synced. So an unsealed epoch is always the last one.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -89,6 +91,10 @@ class Writer {
                                               WriterOptions options);
   virtual ~Writer() = default;
 
+  /// Takes the memory that an Append of so many frames with so many bytes of payloads needs, unless
+  /// it comes to begin a segment. Throws std::bad_alloc, and then nothing has happened. By the
+  /// appending thread.
+  virtual void Reserve(size_t frames, size_t payload_bytes) = 0;
   /// Encodes the frames and hands them to the store in one call (one or two when a rotation falls
   /// between). Not durable until Sync. kInvalidArgument for a frame over 1 GiB, a commit number
   /// that does not rise, or a frame that is not a commit (nothing written, writer stays usable).

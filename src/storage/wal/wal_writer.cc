@@ -6,7 +6,7 @@
 //     segment synced and closed, and the next one begun with the running checksum of the finished
 //     one. So only the last segment can be torn.
 //  3. The first error stops the writer (W2): part of the bytes may be on disk, and a second sync
-//     after a failed one may lie.
+//     after a failed one may lie. std::bad_alloc is such an error.
 
 #include <atomic>
 #include <utility>
@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/mutant.h"
 #include "base/mutex.h"
+#include "base/out_of_memory.h"
 #include "storage/wal/wal_internal.h"
 
 namespace lamina::storage::wal {
@@ -40,7 +41,11 @@ class WriterImpl final : public Writer {
     return BeginSegment({options_.epoch, 1}, previous, chain);
   }
 
-  Status Append(std::span<const Frame> frames) override LAMINA_EXCLUDES(sync_mu_) {
+  void Reserve(size_t frames, size_t payload_bytes) override {
+    buffer_.reserve(buffer_.size() + frames * kFrameHeaderBytes + payload_bytes);
+  }
+
+  Status Append(std::span<const Frame> frames) override LAMINA_EXCLUDES(sync_mu_) try {
     ARROW_RETURN_NOT_OK(CheckUsable());
     CommitId last = last_commit_;
     for (const Frame& frame : frames) {
@@ -77,18 +82,24 @@ class WriterImpl final : public Writer {
     }
     Bump(&frames_, frames.size(), std::memory_order_relaxed);
     return FlushBuffer();
+  } catch (const std::bad_alloc&) {
+    return StopWithoutMemory();
   }
 
-  Status Sync() override LAMINA_EXCLUDES(sync_mu_) {
+  Status Sync() override LAMINA_EXCLUDES(sync_mu_) try {
     base::MutexLock lock(&sync_mu_);
     ARROW_RETURN_NOT_OK(CheckUsable());
     return SyncLocked();
+  } catch (const std::bad_alloc&) {
+    return StopWithoutMemory();
   }
 
-  Result<SegmentId> Rotate() override LAMINA_EXCLUDES(sync_mu_) {
+  Result<SegmentId> Rotate() override LAMINA_EXCLUDES(sync_mu_) try {
     ARROW_RETURN_NOT_OK(CheckUsable());
     ARROW_RETURN_NOT_OK(NextSegment());
     return current();
+  } catch (const std::bad_alloc&) {
+    return StopWithoutMemory();
   }
 
   SegmentId current() const override {
@@ -109,16 +120,23 @@ class WriterImpl final : public Writer {
   Status Close() override LAMINA_EXCLUDES(sync_mu_) {
     base::MutexLock lock(&sync_mu_);
     if (closed_) return Status::OK();
-    Status status = CheckUsable();
-    if (status.ok()) status = SyncLocked();
-    // All commits are safe now, so a crash from here on costs nothing but the seal.
-    if (status.ok()) status = SealLocked();
+    Status status;
+    try {
+      status = CheckUsable();
+      if (status.ok()) status = SyncLocked();
+      // All commits are safe now, so a crash from here on costs nothing but the seal.
+      if (status.ok()) status = SealLocked();
+    } catch (const std::bad_alloc&) {
+      status = StopWithoutMemory();
+    }
     closed_ = true;
-    Stop(MakeError(ErrorCode::kStopped, "the log writer is closed: file=" + path_));
+    Stop(base::ErrorOr(
+        [&] { return MakeError(ErrorCode::kStopped, "the log writer is closed: file=" + path_); },
+        base::StoppedOutOfMemory()));
     if (file_ != nullptr) {
       // A descriptor that does not close after its bytes were synced loses nothing.
-      const Status closing = file_->Close();
-      if (status.ok() && !closing.ok()) status = closing;
+      Status closing = base::ErrorOr([&] { return file_->Close(); }, base::OutOfMemory());
+      if (status.ok() && !closing.ok()) status = std::move(closing);
       file_.reset();
     }
     return status;
@@ -142,11 +160,22 @@ class WriterImpl final : public Writer {
   /// W2: the first error goes to the caller as it is, later calls get kStopped with the cause.
   Status StopAfter(Status error) {
     LAMINA_REACHED("wal.writer.stopped");
-    Stop(MakeError(
-        ErrorCode::kStopped,
-        "the log writer stopped after an error: file=" + path_ + " cause=" + MessageOf(error),
-        "reopen the database to recover"));
+    Stop(base::ErrorOr(
+        [&] {
+          return MakeError(
+              ErrorCode::kStopped,
+              "the log writer stopped after an error: file=" + path_ + " cause=" + MessageOf(error),
+              "reopen the database to recover");
+        },
+        base::StoppedOutOfMemory()));
     return error;
+  }
+
+  /// W2, when it is not known how far a call had come when memory ran out.
+  Status StopWithoutMemory() {
+    LAMINA_REACHED("wal.writer.out_of_memory");
+    Stop(base::StoppedOutOfMemory());
+    return base::OutOfMemory();
   }
 
   /// Only the appending thread writes these counters, so no locked add is needed.
