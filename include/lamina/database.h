@@ -74,7 +74,8 @@ struct RecoveryInfo {
 };
 
 /// An open database. Thread-safe. Closing or destroying it ends background work; transactions,
-/// scans and snapshots must be gone before.
+/// scans and snapshots must be gone before. Without memory a call says kResourceExhausted, and
+/// nothing happened; those that return neither Status nor Result throw std::bad_alloc.
 class Database {
  public:
   /// Opens or creates the database in a directory. Errors: kUnavailable (open elsewhere; names the

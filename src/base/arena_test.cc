@@ -1,5 +1,6 @@
 #include "base/arena.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -51,6 +52,26 @@ TEST(ArenaTest, StartsEmptyAndTakesChunksAsNeeded) {
   EXPECT_EQ("copied", arena.Copy("copied"));
   arena.Allocate(64 * 1024 * 1024);
   EXPECT_GE(arena.memory_used(), 64u * 1024 * 1024);
+}
+
+TEST(ArenaTest, WhatWasReservedTakesNoMoreMemoryAndWastesNone) {
+  Arena arena({.chunk_bytes_min = 256, .chunk_bytes_max = 4096});
+  Random random(11);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<size_t> sizes(1 + random.Uniform(20));
+    size_t total = 0;
+    for (size_t& size : sizes) {
+      size = random.OneIn(10) ? random.Uniform(6000) : random.Uniform(200);
+      total += size + 8;
+    }
+    const size_t before = arena.memory_used();
+    arena.Reserve(total);
+    const size_t reserved = arena.memory_used();
+    // One chunk at most, and none where the one before has room.
+    EXPECT_LE(reserved, before + std::max<size_t>(total + 4096, 4096));
+    for (const size_t size : sizes) std::memset(arena.Allocate(size), round, size);
+    EXPECT_EQ(reserved, arena.memory_used());
+  }
 }
 
 }  // namespace
