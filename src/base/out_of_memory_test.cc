@@ -24,6 +24,7 @@ TEST(OutOfMemoryTest, ErrorsOfLastResortAreSharedByTheirCopies) {
                                    std::pair(&OutcomeUnknown, ErrorCode::kCommitUnknown),
                                    std::pair(&StoppedOutOfMemory, ErrorCode::kStopped)}) {
     const Status status = make();
+    // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): the copy is what is tested
     const Status copy = status;
     const Result<int> result = copy;
     EXPECT_EQ(code, CodeOf(result.status()));
@@ -35,7 +36,7 @@ TEST(OutOfMemoryTest, ErrorsOfLastResortAreSharedByTheirCopies) {
 }
 
 TEST(OutOfMemoryTest, AnErrorIsKeptWhereThereIsMemoryForIt) {
-  const Status error = MakeError(ErrorCode::kConflict, "another came first");
+  Status error = MakeError(ErrorCode::kConflict, "another came first");
   EXPECT_EQ(ErrorCode::kConflict, CodeOf(CopyOf(error)));
   EXPECT_TRUE(CopyOf(Status::OK()).ok());
   EXPECT_EQ(ErrorCode::kStopped,
