@@ -150,8 +150,11 @@ void EngineImpl::Stop(const Status& cause) {
 }
 
 Status EngineImpl::StoppedError() const {
-  base::MutexLock lock(&background_mu_);
-  const Status& cause = stop_cause_;
+  Status cause;
+  {
+    base::MutexLock lock(&background_mu_);
+    cause = base::CopyOf(stop_cause_, base::StoppedOutOfMemory());
+  }
   return base::ErrorOr(
       [&] {
         if (CodeOf(cause) == ErrorCode::kFenced) {
