@@ -535,6 +535,28 @@ TEST(EngineTest, CheckNamesRowVersionsThatShareMoments) {
   EXPECT_NE(findings->front().find("key=6B"), std::string::npos) << findings->front();
 }
 
+TEST(EngineTest, CheckTellsHowFarItIs) {
+  auto options = TestOptions(MakeMemoryStore());
+  options.auto_compact = false;
+  auto engine = MustOpen(options);
+  for (int i = 0; i < 3; ++i) {
+    for (int k = 0; k < 20; ++k) ASSERT_TRUE(Put(engine.get(), std::to_string(k), "v").ok());
+    ASSERT_TRUE(engine->Flush().ok());
+  }
+  uint64_t last = 0, end = 0, calls = 0;
+  const auto findings = engine->Check([&](uint64_t done, uint64_t total) {
+    EXPECT_GE(done, last);
+    EXPECT_LE(done, total);
+    last = done;
+    end = total;
+    ++calls;
+  });
+  ASSERT_TRUE(findings.ok()) << findings.status();
+  EXPECT_TRUE(findings->empty());
+  EXPECT_EQ(last, end);
+  EXPECT_GT(calls, 6u);
+}
+
 TEST(EngineTest, ErasedKeyLeavesEveryObject) {
   const auto store = MakeMemoryStore();
   auto options = TestOptions(store);

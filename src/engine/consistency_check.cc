@@ -1,6 +1,6 @@
 // Check: what is at rest, byte for byte and rule for rule.
-#include "base/check.h"
-
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <queue>
 #include <utility>
@@ -8,6 +8,7 @@
 #include <arrow/util/string.h>
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "catalog/key_codec.h"
 #include "engine/engine.h"
 #include "engine/engine_internal.h"
@@ -70,7 +71,9 @@ class OverlapFinder {
 };
 
 Status FindOverlaps(const SnapshotPtr& snapshot, catalog::TableId table,
-                    const std::shared_ptr<ObjectStore>& store, std::vector<std::string>* findings) {
+                    const std::shared_ptr<ObjectStore>& store,
+                    const std::function<void(int64_t rows)>& progress,
+                    std::vector<std::string>* findings) {
   const catalog::TableSchemaPtr schema = snapshot->state().version->catalog.Find(table);
   auto cache = storage::sst::FileCache::Make(store, {0, 0, 0});
   const Reader reader(cache.get());
@@ -93,6 +96,7 @@ Status FindOverlaps(const SnapshotPtr& snapshot, catalog::TableId table,
     if (batch == nullptr) return Status::OK();
     ARROW_ASSIGN_OR_RAISE(const auto keys, codec.Encode(*batch));
     const auto times = storage::sst::TimeColumns::Of(*batch);
+    progress(batch->num_rows());
     for (int64_t i = 0; i < batch->num_rows(); ++i) {
       if (const std::string_view of_row = keys->GetView(i); first || of_row != key) {
         first = false;
@@ -159,7 +163,15 @@ Result<std::vector<std::string>> EngineImpl::Check(
     }
     // Rows that cannot be read have been named; what they would show means nothing.
     if (findings.size() == found_before) {
-      if (Status status = FindOverlaps(snapshot, table, options_.store, &findings); !status.ok()) {
+      uint64_t rows_in_all = 1, rows = 0;
+      for (const storage::DataFilePtr& file : files) rows_in_all += file->rows;
+      const auto scanned = [&, table_files = files.size()](int64_t more) {
+        rows += static_cast<uint64_t>(more);
+        if (progress)
+          progress(done + std::min(rows, rows_in_all) * table_files / rows_in_all, total);
+      };
+      if (Status status = FindOverlaps(snapshot, table, options_.store, scanned, &findings);
+          !status.ok()) {
         findings.push_back(
             fmt::format("table {}: {}", version.catalog.Find(table)->name, status.message()));
       }
