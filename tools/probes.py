@@ -13,11 +13,7 @@ import tempfile
 
 PROGRAMS = ("simulation_disk", "simulation_system")
 # Probes that the simulator need not reach, each with its reason and with the test that does.
-MAY_STAY = {
-    "engine.publish.out_of_memory": "the one allocation after the manifest has published, before the new state is"
-    " installed: no refusal of AllocationFailuresTest falls on it; not tested",
-    "engine.task.out_of_memory": "tasks catch what they allocate themselves, this is the net below; not tested",
-}
+MAY_STAY = {}
 
 PROBE = re.compile(r'LAMINA_REACHED\(\s*"([^"]+)"')
 

@@ -158,6 +158,13 @@ class FaultyMaintenanceTest : public MaintenanceTest {
     fault.status = MakeError(code, "injected fault");
     faulty_->Add(fault);
   }
+  void LoseTheAnswerOfAPublish() {
+    StoreFault lost;
+    lost.kind = RequestKind::kPut;
+    lost.path_prefix = "refs/";
+    lost.after_effect = true;
+    faulty_->Add(lost);
+  }
 
   std::shared_ptr<FaultyStore> faulty_;
 };
@@ -221,11 +228,7 @@ TEST_F(FaultyMaintenanceTest, ACompactionThatCannotBePublishedCleansUpItsFiles) 
 
 TEST_F(FaultyMaintenanceTest, APublishWhoseAnswerIsLostIsSettledByReadingTheRef) {
   Fill(0, 10);
-  StoreFault lost;
-  lost.kind = RequestKind::kPut;
-  lost.path_prefix = "refs/";
-  lost.after_effect = true;
-  faulty_->Add(lost);
+  LoseTheAnswerOfAPublish();
   Must(db_->Flush());
   EXPECT_EQ(faulty_->faults_hit(), 1u);
   EXPECT_EQ(Must(db_->GetTable("t")).rows_at_rest, 10u);
@@ -238,11 +241,7 @@ TEST_F(FaultyMaintenanceTest, APublishWhoseAnswerIsLostIsSettledByReadingTheRef)
 // The answer is lost and the ref cannot be read: whether it names the new files is not known.
 TEST_F(FaultyMaintenanceTest, AFlushWhosePublishIsUnclearLeavesItsFiles) {
   Fill(0, 10);
-  StoreFault lost;
-  lost.kind = RequestKind::kPut;
-  lost.path_prefix = "refs/";
-  lost.after_effect = true;
-  faulty_->Add(lost);
+  LoseTheAnswerOfAPublish();
   for (const RequestKind kind : {RequestKind::kGet, RequestKind::kHead, RequestKind::kRange})
     FailAll(kind, "refs/", ErrorCode::kUnavailable);
   ExpectError(db_->Flush(), ErrorCode::kCommitUnknown, {});
