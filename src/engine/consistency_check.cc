@@ -71,12 +71,11 @@ class OverlapFinder {
 };
 
 Status FindOverlaps(const SnapshotPtr& snapshot, catalog::TableId table,
-                    const std::shared_ptr<ObjectStore>& store,
+                    storage::sst::FileCache* files,
                     const std::function<void(int64_t rows)>& progress,
                     std::vector<std::string>* findings) {
   const catalog::TableSchemaPtr schema = snapshot->state().version->catalog.Find(table);
-  auto cache = storage::sst::FileCache::Make(store, {0, 0, 0});
-  const Reader reader(cache.get());
+  const Reader reader(files);
   ScanSpec spec;
   spec.table = schema;
   const auto storage_schema = schema->StorageSchema();
@@ -140,9 +139,11 @@ Result<std::vector<std::string>> EngineImpl::Check(
   };
   for (const auto& [table, files] : version.files) {
     const size_t found_before = findings.size();
+    // Past the engine's caches: what is checked are the bytes at rest. Each file is opened once.
+    auto cache = storage::sst::FileCache::Make(
+        options_.store, {0, static_cast<size_t>(options_.footer_cache_bytes),
+                         static_cast<size_t>(options_.deletion_cache_bytes)});
     for (const storage::DataFilePtr& file : files) {
-      // Past the caches: what is checked are the bytes at rest.
-      auto cache = storage::sst::FileCache::Make(options_.store, {0, 0, 0});
       storage::sst::ReadCounters counters;
       auto reader = cache->Open(file, &counters);
       Status status = reader.ok() ? (*reader)->Verify() : reader.status();
@@ -170,7 +171,7 @@ Result<std::vector<std::string>> EngineImpl::Check(
         if (progress)
           progress(done + std::min(rows, rows_in_all) * table_files / rows_in_all, total);
       };
-      if (Status status = FindOverlaps(snapshot, table, options_.store, scanned, &findings);
+      if (Status status = FindOverlaps(snapshot, table, cache.get(), scanned, &findings);
           !status.ok()) {
         findings.push_back(
             fmt::format("table {}: {}", version.catalog.Find(table)->name, status.message()));
