@@ -35,7 +35,7 @@ int RunLong(int64_t seconds) {
   int64_t reported = begin;
   std::vector<base::Thread> threads;
   fmt::print("sim-long: {} s from seed {}\n", seconds, next.load());
-  for (int i = 0; i < base::HardwareThreads(); ++i) {
+  for (int i = 0; i < 2 * base::HardwareThreads(); ++i) {
     threads.emplace_back("seeds", [&] {
       while (clock->MonotonicNanos() / 1000 < end) {
         const uint64_t seed = next++;

@@ -23,12 +23,13 @@ uint64_t Setting(const char* name, uint64_t otherwise) {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-/// Calls `body` for 1 … count, on all cores.
+/// Calls `body` for 1 … count, on all cores: two at a time on each, as the actors of a run wait for
+/// one another between any two steps.
 template <typename Body>
 void ForSeeds(uint64_t count, const Body& body) {
   std::atomic<uint64_t> next{1};
   std::vector<base::Thread> threads;
-  for (int i = 0; i < base::HardwareThreads(); ++i) {
+  for (int i = 0; i < 2 * base::HardwareThreads(); ++i) {
     threads.emplace_back("seeds", [&] {
       for (uint64_t seed = next++; seed <= count; seed = next++) body(seed);
     });
