@@ -435,6 +435,7 @@ Scenario Random(const char* name, uint64_t seed) {
     if (out.database.auto_flush) out.database.max_sealed_memtables = 3;
     out.database.wal_segment_bytes = random.OneIn(2) ? 700 : 64 << 10;
     out.inline_executor = random.OneIn(3);
+    if (seed % 2 == 0) out.database.last_codec = Codec::kZstd;
     return out;
   };
   return {name, options, [seed](World& w) -> Status {

@@ -264,6 +264,8 @@ class World {
     o.rows_per_row_group = o.rows_per_page * static_cast<int32_t>(pick(1, 3));
     o.bloom_bits_per_key = static_cast<double>(pick(0, 10));
     o.file_bytes_target = pick(2 << 10, 64 << 20);
+    // ZSTD sets up a large context for each tiny chunk.
+    o.last_codec = Flip(8) ? Codec::kZstd : Codec::kLz4;
     o.level0_files = static_cast<int32_t>(pick(1, 2, 4));
     o.level0_slowdown_files = o.level0_files + static_cast<int32_t>(pick(0, 2));
     o.level0_stop_files = o.level0_slowdown_files + static_cast<int32_t>(pick(0, 4));

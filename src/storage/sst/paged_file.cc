@@ -454,6 +454,11 @@ Status PagedFile::LoadRowGroups(const DataFile& file) {
     int64_t bytes = 0;
     for (int leaf = 0; leaf < leaves_; ++leaf) {
       const auto chunk = group->ColumnChunk(leaf);
+      // Parquet takes a chunk's statistics by the column's type and throws where the two differ.
+      if (chunk->type() != metadata_->schema()->Column(leaf)->physical_type()) {
+        return Damaged(
+            fmt::format("column chunk has another type: row_group={} column={}", g, leaf));
+      }
       const auto location = chunk->GetOffsetIndexLocation();
       if (!location || location->offset < region_offset_ || location->length <= 0 ||
           location->length > region_->size() ||
