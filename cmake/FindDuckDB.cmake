@@ -13,5 +13,5 @@ if(DuckDB_FOUND AND NOT TARGET DuckDB::duckdb)
     IMPORTED_LOCATION "${DuckDB_LIBRARY}"
     IMPORTED_NO_SONAME TRUE)
   target_include_directories(DuckDB::duckdb SYSTEM INTERFACE
-    "${DuckDB_INCLUDE_DIR}" "${duckdb_root}/third_party/fmt/include" "${duckdb_root}/third_party/re2")
+    "${DuckDB_INCLUDE_DIR}")
 endif()

@@ -3,34 +3,16 @@
 #include <memory>
 #include <utility>
 
+#include "base/error_detail.h"
+
 namespace lamina {
 
 namespace {
 
-constexpr char kDetailTypeId[] = "lamina::ErrorDetail";
-
-class ErrorDetail final : public arrow::StatusDetail {
- public:
-  ErrorDetail(ErrorCode code, std::string message, std::string hint)
-      : code_(code), message_(std::move(message)), hint_(std::move(hint)) {}
-
-  const char* type_id() const override { return kDetailTypeId; }
-  // Status::ToString prints "<message>. Detail: <this>".
-  std::string ToString() const override { return std::string(ErrorCodeName(code_)); }
-
-  ErrorCode code() const { return code_; }
-  const std::string& message() const { return message_; }
-  const std::string& hint() const { return hint_; }
-
- private:
-  const ErrorCode code_;
-  const std::string message_;
-  const std::string hint_;
-};
-
 const ErrorDetail* DetailOf(const Status& status) {
   const auto& detail = status.detail();
-  if (detail == nullptr || std::string_view(detail->type_id()) != kDetailTypeId) return nullptr;
+  if (detail == nullptr || std::string_view(detail->type_id()) != ErrorDetail::kTypeId)
+    return nullptr;
   return static_cast<const ErrorDetail*>(detail.get());
 }
 
@@ -104,10 +86,14 @@ std::string_view ErrorCodeName(ErrorCode code) {
 }
 
 Status MakeError(ErrorCode code, std::string message, std::string hint) {
-  std::string text = message;
-  if (!hint.empty()) text += " hint: " + hint;
-  return Status(ArrowCodeOf(code), std::move(text),
-                std::make_shared<ErrorDetail>(code, std::move(message), std::move(hint)));
+  return MakeError(std::make_shared<ErrorDetail>(code, std::move(message), std::move(hint)));
+}
+
+Status MakeError(std::shared_ptr<ErrorDetail> detail) {
+  std::string text = detail->message();
+  if (!detail->hint().empty()) text += " hint: " + detail->hint();
+  const arrow::StatusCode code = ArrowCodeOf(detail->code());
+  return Status(code, std::move(text), std::move(detail));
 }
 
 ErrorCode CodeOf(const Status& status) {

@@ -1,0 +1,617 @@
+// One session: cuts a text into statements, runs those about transactions itself, hands the others
+// to DuckDB, and turns what comes back into ours.
+//
+// Transactions: a transaction of DuckDB (temporary tables, now()) holds one of LaminaDB, which
+// begins when our catalogue is first asked for something. After an error in a transaction only
+// ROLLBACK and ROLLBACK TO are taken, whatever DuckDB would allow. A statement outside a
+// transaction that loses against another commit is run again.
+#include <atomic>
+#include <chrono>
+#include <utility>
+
+#include <duckdb/catalog/catalog_search_path.hpp>
+#include <fmt/format.h>
+
+#include "sql/error_translation.h"
+#include "sql/lexer.h"
+#include "sql/result.h"
+#include "sql/session_state.h"
+#include "sql/sql_database.h"
+#include "sql/value.h"
+
+namespace lamina::sql {
+namespace {
+
+constexpr int kAttemptsMax = 16;
+constexpr auto kProgressEvery = std::chrono::milliseconds(100);
+
+std::string TagOf(duckdb::StatementType type) {
+  using duckdb::StatementType;
+  switch (type) {
+    case StatementType::SELECT_STATEMENT:
+    case StatementType::RELATION_STATEMENT:
+      return "SELECT";
+    case StatementType::INSERT_STATEMENT:
+      return "INSERT";
+    case StatementType::UPDATE_STATEMENT:
+      return "UPDATE";
+    case StatementType::DELETE_STATEMENT:
+      return "DELETE";
+    case StatementType::MERGE_INTO_STATEMENT:
+      return "MERGE";
+    case StatementType::COPY_STATEMENT:
+      return "COPY";
+    case StatementType::CREATE_STATEMENT:
+      return "CREATE";
+    case StatementType::ALTER_STATEMENT:
+      return "ALTER";
+    case StatementType::DROP_STATEMENT:
+      return "DROP";
+    case StatementType::EXPLAIN_STATEMENT:
+      return "EXPLAIN";
+    case StatementType::PREPARE_STATEMENT:
+      return "PREPARE";
+    case StatementType::EXECUTE_STATEMENT:
+      return "EXECUTE";
+    case StatementType::VARIABLE_SET_STATEMENT:
+    case StatementType::SET_STATEMENT:
+      return "SET";
+    case StatementType::ATTACH_STATEMENT:
+      return "ATTACH";
+    case StatementType::DETACH_STATEMENT:
+      return "DETACH";
+    case StatementType::CALL_STATEMENT:
+      return "CALL";
+    case StatementType::ANALYZE_STATEMENT:
+    case StatementType::VACUUM_STATEMENT:
+      return "ANALYZE";
+    case StatementType::PRAGMA_STATEMENT:
+      return "PRAGMA";
+    case StatementType::EXPORT_STATEMENT:
+      return "EXPORT";
+    default:
+      return duckdb::StatementTypeToString(type);
+  }
+}
+
+std::unique_ptr<SqlResult> Tagged(const char* tag, std::optional<CommitResult> commit = {}) {
+  ResultParts parts;
+  parts.tag = tag;
+  parts.commit = std::move(commit);
+  return MakeResult(std::move(parts));
+}
+
+/// A name as PostgreSQL folds it: quoted as it stands, else in small letters.
+std::string NameOf(const Token& token, std::string_view text) {
+  std::string name(token.In(text));
+  if (token.kind == TokenKind::kQuotedWord) {
+    std::string out;
+    for (size_t i = 1; i + 1 < name.size(); ++i) {
+      out += name[i];
+      if (name[i] == '"') ++i;
+    }
+    return out;
+  }
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+enum class ControlKind : uint8_t {
+  kNone,
+  kBegin,
+  kCommit,
+  kRollback,
+  kSavepoint,
+  kRollbackTo,
+  kRelease,
+};
+
+/// A statement about transactions.
+struct Control {
+  ControlKind kind = ControlKind::kNone;
+  std::string name;  ///< Of a savepoint.
+  Isolation isolation = Isolation::kSerializable;
+  bool read_only = false;
+};
+
+class ControlParser {
+ public:
+  ControlParser(std::string_view text, const StatementSpan& span) : text_(text), span_(span) {}
+
+  Result<Control> Parse() {
+    Control out;
+    if (Take("BEGIN")) {
+      (void)(Take("TRANSACTION") || Take("WORK"));
+      ARROW_RETURN_NOT_OK(Modes(&out));
+    } else if (Peek("START") && PeekAt(1, "TRANSACTION")) {
+      at_ = 2;
+      ARROW_RETURN_NOT_OK(Modes(&out));
+    } else if (Take("COMMIT") || Take("END")) {
+      out.kind = ControlKind::kCommit;
+      (void)(Take("TRANSACTION") || Take("WORK"));
+    } else if (Take("ROLLBACK") || Take("ABORT")) {
+      out.kind = ControlKind::kRollback;
+      (void)(Take("TRANSACTION") || Take("WORK"));
+      if (Take("TO")) {
+        out.kind = ControlKind::kRollbackTo;
+        (void)Take("SAVEPOINT");
+        ARROW_RETURN_NOT_OK(Name(&out));
+      }
+    } else if (Take("SAVEPOINT")) {
+      out.kind = ControlKind::kSavepoint;
+      ARROW_RETURN_NOT_OK(Name(&out));
+    } else if (Take("RELEASE")) {
+      out.kind = ControlKind::kRelease;
+      (void)Take("SAVEPOINT");
+      ARROW_RETURN_NOT_OK(Name(&out));
+    } else {
+      return out;
+    }
+    if (at_ < span_.tokens.size()) return Unexpected();
+    return out;
+  }
+
+ private:
+  bool PeekAt(size_t ahead, std::string_view word) const {
+    return at_ + ahead < span_.tokens.size() && Is(span_.tokens[at_ + ahead], text_, word);
+  }
+  bool Peek(std::string_view word) const { return PeekAt(0, word); }
+  bool Take(std::string_view word) {
+    if (!Peek(word)) return false;
+    ++at_;
+    return true;
+  }
+
+  Status Name(Control* out) {
+    if (at_ == span_.tokens.size()) return Unexpected();
+    const Token& token = span_.tokens[at_];
+    if (token.kind != TokenKind::kWord && token.kind != TokenKind::kQuotedWord) return Unexpected();
+    out->name = NameOf(token, text_);
+    ++at_;
+    return Status::OK();
+  }
+
+  Status Modes(Control* out) {
+    out->kind = ControlKind::kBegin;
+    while (at_ < span_.tokens.size()) {
+      if (Take("READ")) {
+        if (Take("ONLY")) {
+          out->read_only = true;
+        } else if (Take("WRITE")) {
+          out->read_only = false;
+        } else {
+          return Unexpected();
+        }
+      } else if (Take("ISOLATION")) {
+        if (!Take("LEVEL")) return Unexpected();
+        if (Take("SERIALIZABLE")) {
+          out->isolation = Isolation::kSerializable;
+        } else if (Take("SNAPSHOT") || (Peek("REPEATABLE") && PeekAt(1, "READ")) ||
+                   (Peek("READ") && (PeekAt(1, "COMMITTED") || PeekAt(1, "UNCOMMITTED")))) {
+          // The weaker levels of the standard may be given as a stronger one.
+          if (Peek("REPEATABLE") || Peek("READ")) at_ += 2;
+          out->isolation = Isolation::kSnapshot;
+        } else {
+          return Unexpected();
+        }
+      } else {
+        return Unexpected();
+      }
+      if (at_ < span_.tokens.size() && span_.tokens[at_].In(text_) == ",") ++at_;
+    }
+    return Status::OK();
+  }
+
+  Status Unexpected() const {
+    const size_t at = at_ < span_.tokens.size() ? span_.tokens[at_].begin : span_.end;
+    const std::string what =
+        at_ < span_.tokens.size()
+            ? fmt::format("syntax error at or near \"{}\"", span_.tokens[at_].In(text_))
+            : "syntax error at end of input";
+    return MakeSqlError("T1002", what, "", at);
+  }
+
+  const std::string_view text_;
+  const StatementSpan& span_;
+  size_t at_ = 0;
+};
+
+class ConnectionImpl;
+
+class StatementImpl final : public SqlStatement {
+ public:
+  StatementImpl(ConnectionImpl* connection, std::string text)
+      : connection_(connection), text_(std::move(text)) {}
+  Status Init();
+
+  int parameter_count() const override { return static_cast<int>(types_.size()); }
+  std::vector<std::string> parameter_types() const override { return types_; }
+  const std::vector<SqlColumn>& columns() const override { return columns_; }
+  Result<std::unique_ptr<SqlResult>> Execute(const SqlParameters& parameters) override;
+
+ private:
+  ConnectionImpl* const connection_;
+  const std::string text_;
+  duckdb::unique_ptr<duckdb::PreparedStatement> prepared_;  // null: the session runs it itself
+  std::vector<std::string> types_;
+  std::vector<SqlColumn> columns_;
+};
+
+class ConnectionImpl final : public Connection {
+ public:
+  ConnectionImpl(std::shared_ptr<SqlDatabase> owner, duckdb::DuckDB* instance)
+      : owner_(std::move(owner)),
+        duck_(*instance),
+        state_(duckdb::make_shared_ptr<SessionState>(&owner_->database())) {
+    duck_.context->registered_state->Insert(SessionState::kKey, state_);
+    auto& config = duckdb::ClientConfig::GetConfig(*duck_.context);
+    config.enable_progress_bar = true;  // counts; prints nothing
+    config.print_progress_bar = false;
+    config.wait_time = 0;
+  }
+  ~ConnectionImpl() override {
+    if (duck_.HasActiveTransaction()) {
+      (void)AtDuckDBBorder("", 0, [&]() -> Status {
+        duck_.Rollback();
+        return Status::OK();
+      });
+    }
+  }
+
+  Result<std::unique_ptr<SqlResult>> Execute(std::string_view sql,
+                                             const SqlParameters& parameters) override {
+    const std::vector<StatementSpan> spans = SplitStatements(sql);
+    if (spans.empty()) return MakeResult(ResultParts{});
+    if (spans.size() > 1 && !parameters.empty()) {
+      return MakeSqlError("T4007", "parameters go with a text of one statement",
+                          "give each statement its own call", spans[1].begin);
+    }
+    std::unique_ptr<SqlResult> result;
+    for (const StatementSpan& span : spans) {
+      if (result != nullptr) ARROW_RETURN_NOT_OK(Drain(*result));
+      ARROW_ASSIGN_OR_RAISE(result, Run(sql, span, parameters));
+    }
+    return result;
+  }
+
+  Status ExecuteAll(std::string_view sql, const std::function<Status(SqlResult&)>& each) override {
+    for (const StatementSpan& span : SplitStatements(sql)) {
+      ARROW_ASSIGN_OR_RAISE(const auto result, Run(sql, span, {}));
+      ARROW_RETURN_NOT_OK(each(*result));
+      ARROW_RETURN_NOT_OK(Drain(*result));
+    }
+    return Status::OK();
+  }
+
+  Result<std::unique_ptr<SqlStatement>> Prepare(std::string_view sql) override {
+    auto out = std::make_unique<StatementImpl>(this, std::string(sql));
+    ARROW_RETURN_NOT_OK(out->Init());
+    return out;
+  }
+
+  bool IsIncomplete(std::string_view sql) const override {
+    const Tokens tokens = Tokenize(sql);
+    if (tokens.open_at != std::string_view::npos) return true;
+    return !tokens.tokens.empty() && tokens.tokens.back().kind != TokenKind::kSemicolon;
+  }
+
+  std::vector<Completion> Complete(std::string_view sql) override;
+
+  SqlTransactionState transaction_state() const override {
+    return aborted_    ? SqlTransactionState::kAborted
+           : in_block_ ? SqlTransactionState::kOpen
+                       : SqlTransactionState::kIdle;
+  }
+
+  void Cancel() override { duck_.Interrupt(); }
+  SqlProgress progress() const override {
+    duckdb::QueryProgress now = duck_.context->GetQueryProgress();
+    return {now.GetPercentage() < 0 ? -1 : now.GetPercentage() / 100, now.GetRowsProcesseed()};
+  }
+  void SetProgressCallback(std::function<bool(const SqlProgress&)> callback) override {
+    progress_callback_ = std::move(callback);
+  }
+
+  // For StatementImpl.
+  duckdb::Connection& duck() { return duck_; }
+  Status CheckNotAborted() const {
+    if (!aborted_) return Status::OK();
+    return MakeSqlError("T5003",
+                        "the transaction is over: a statement in it failed, and commands are "
+                        "ignored until it ends",
+                        "ROLLBACK, or ROLLBACK TO a savepoint");
+  }
+
+  /// Runs one statement of `sql`.
+  Result<std::unique_ptr<SqlResult>> Run(std::string_view sql, const StatementSpan& span,
+                                         const SqlParameters& parameters) {
+    Result<Control> control = ControlParser(sql, span).Parse();
+    if (!control.ok()) return Failed(control.status());
+    if (control->kind != ControlKind::kNone) return RunControl(*control);
+    ARROW_RETURN_NOT_OK(CheckNotAborted());
+    const std::string text(sql.substr(span.begin, span.end - span.begin));
+    Result<std::unique_ptr<SqlResult>> result =
+        AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
+          auto statements = duck_.context->ParseStatements(text);
+          duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
+          for (size_t i = 0; i < parameters.size(); ++i)
+            values[std::to_string(i + 1)] =
+                duckdb::BoundParameterData(ToDuckDB(*duck_.context, parameters[i]));
+          std::unique_ptr<SqlResult> last;
+          for (auto& statement : statements) {
+            if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
+            ARROW_ASSIGN_OR_RAISE(
+                last, RunRetrying(
+                          sql, span.begin, TagOf(statement->type),
+                          [&](bool streaming) {
+                            duckdb::QueryParameters mode(
+                                streaming ? duckdb::QueryResultOutputType::ALLOW_STREAMING
+                                          : duckdb::QueryResultOutputType::FORCE_MATERIALIZED);
+                            auto bound = values;
+                            return duck_.context->PendingQuery(statement->Copy(), bound, mode);
+                          },
+                          statement->type == duckdb::StatementType::SELECT_STATEMENT));
+          }
+          if (last == nullptr) last = MakeResult(ResultParts{});
+          return last;
+        });
+    if (!result.ok()) return Failed(result.status());
+    return result;
+  }
+
+  using MakePending = std::function<duckdb::unique_ptr<duckdb::PendingQueryResult>(bool streaming)>;
+
+  /// `begin` makes the pending query anew for each attempt. `streaming`: rows are given as they are
+  /// computed; what has been given cannot be run again.
+  Result<std::unique_ptr<SqlResult>> RunRetrying(std::string_view sql, size_t offset,
+                                                 std::string tag, const MakePending& begin,
+                                                 bool streaming) {
+    for (int attempt = 1;; ++attempt) {
+      auto result = RunOnce(sql, offset, tag, begin, streaming);
+      const bool again = !result.ok() && CodeOf(result.status()) == ErrorCode::kConflict &&
+                         !in_block_ && attempt < kAttemptsMax;
+      if (!again) return result;
+    }
+  }
+
+  Result<std::unique_ptr<SqlResult>> RunOnce(std::string_view sql, size_t offset,
+                                             const std::string& tag, const MakePending& begin,
+                                             bool streaming) {
+    state_->commit.reset();
+    state_->commit_error = Status::OK();
+    duck_.context->ClearInterrupt();
+    auto pending = begin(streaming);
+    if (pending->HasError()) return Translate(pending->GetErrorObject(), sql, offset);
+    ARROW_RETURN_NOT_OK(Await(*pending, sql, offset));
+    auto rows = pending->Execute();
+    if (rows->HasError()) return Translate(rows->GetErrorObject(), sql, offset);
+
+    ResultParts parts;
+    parts.tag = tag;
+    parts.context = duck_.context;
+    switch (rows->properties.return_type) {
+      case duckdb::StatementReturnType::CHANGED_ROWS: {
+        const auto chunk = rows->Fetch();
+        if (chunk != nullptr && chunk->size() > 0)
+          parts.changed_rows = chunk->GetValue(0, 0).GetValue<int64_t>();
+        break;
+      }
+      case duckdb::StatementReturnType::NOTHING:
+        break;
+      case duckdb::StatementReturnType::QUERY_RESULT:
+        parts.rows = std::move(rows);
+        break;
+    }
+    parts.commit = state_->commit;
+    parts.on_error = [this, text = std::string(sql), offset](const duckdb::ErrorData& error) {
+      return Failed(Translate(error, text, offset));
+    };
+    return MakeResult(std::move(parts));
+  }
+
+ private:
+  static Status Drain(SqlResult& result) {
+    for (;;) {
+      ARROW_ASSIGN_OR_RAISE(const auto batch, result.NextBatch());
+      if (batch == nullptr) return Status::OK();
+    }
+  }
+
+  Status Translate(const duckdb::ErrorData& error, std::string_view sql, size_t offset) {
+    if (!state_->commit_error.ok()) return std::exchange(state_->commit_error, Status::OK());
+    return FromDuckDB(error, sql, offset);
+  }
+
+  /// A statement has failed: inside a transaction block that ends it.
+  Status Failed(Status status) {
+    if (in_block_) aborted_ = true;
+    return status;
+  }
+
+  Status Await(duckdb::PendingQueryResult& pending, std::string_view sql, size_t offset) {
+    auto reported = std::chrono::steady_clock::now();
+    for (;;) {
+      const auto state = pending.ExecuteTask();
+      if (duckdb::PendingQueryResult::IsResultReady(state)) break;
+      if (state == duckdb::PendingExecutionResult::BLOCKED ||
+          state == duckdb::PendingExecutionResult::NO_TASKS_AVAILABLE)
+        pending.WaitForTask();
+      if (progress_callback_ == nullptr) continue;
+      const auto now = std::chrono::steady_clock::now();
+      if (now - reported < kProgressEvery) continue;
+      reported = now;
+      if (!progress_callback_(progress())) duck_.Interrupt();
+    }
+    if (pending.HasError()) return Translate(pending.GetErrorObject(), sql, offset);
+    return Status::OK();
+  }
+
+  Result<std::unique_ptr<SqlResult>> RunControl(const Control& control) {
+    switch (control.kind) {
+      case ControlKind::kBegin:
+        return Begin(control);
+      case ControlKind::kCommit:
+        return Commit();
+      case ControlKind::kRollback:
+        return Rollback("ROLLBACK");
+      case ControlKind::kSavepoint:
+      case ControlKind::kRollbackTo:
+      case ControlKind::kRelease:
+        if (!in_block_) {
+          return MakeSqlError("T5004", "savepoints are for transactions", "BEGIN one first");
+        }
+        return OnSavepoint(control);
+      case ControlKind::kNone:
+        break;
+    }
+    return MakeSqlError("T5099", "no statement about transactions");
+  }
+
+  Result<std::unique_ptr<SqlResult>> Begin(const Control& control) {
+    ARROW_RETURN_NOT_OK(CheckNotAborted());
+    if (in_block_) {
+      return Failed(MakeSqlError("T5005", "a transaction is under way",
+                                 "COMMIT or ROLLBACK it; SAVEPOINT marks a point inside"));
+    }
+    state_->transaction_options = {};
+    state_->transaction_options.isolation = control.isolation;
+    state_->read_only = control.read_only;
+    ARROW_RETURN_NOT_OK(AtDuckDBBorder("", 0, [&]() -> Status {
+      duck_.BeginTransaction();
+      return Status::OK();
+    }));
+    in_block_ = true;
+    return Tagged("BEGIN");
+  }
+
+  Result<std::unique_ptr<SqlResult>> Commit() {
+    if (!in_block_) return MakeSqlError("T5004", "there is no transaction under way");
+    // As PostgreSQL does: the commit of a failed transaction is a rollback, and says so.
+    if (aborted_) return Rollback("ROLLBACK");
+    state_->commit.reset();
+    state_->commit_error = Status::OK();
+    Status status = AtDuckDBBorder("", 0, [&]() -> Status {
+      duck_.Commit();
+      return Status::OK();
+    });
+    End();
+    if (!status.ok() && !state_->commit_error.ok())
+      status = std::exchange(state_->commit_error, Status::OK());
+    ARROW_RETURN_NOT_OK(status);
+    return Tagged("COMMIT", state_->commit);
+  }
+
+  Result<std::unique_ptr<SqlResult>> Rollback(const char* tag) {
+    if (!in_block_) return MakeSqlError("T5004", "there is no transaction under way");
+    const Status status = AtDuckDBBorder("", 0, [&]() -> Status {
+      duck_.Rollback();
+      return Status::OK();
+    });
+    End();
+    ARROW_RETURN_NOT_OK(status);
+    return Tagged(tag);
+  }
+
+  Result<std::unique_ptr<SqlResult>> OnSavepoint(const Control& control);
+
+  void End() {
+    in_block_ = aborted_ = false;
+    state_->transaction_options = {};
+    state_->read_only = false;
+  }
+
+  const std::shared_ptr<SqlDatabase> owner_;
+  duckdb::Connection duck_;
+  const duckdb::shared_ptr<SessionState> state_;
+  bool in_block_ = false;
+  bool aborted_ = false;
+  std::function<bool(const SqlProgress&)> progress_callback_;
+};
+
+Result<std::unique_ptr<SqlResult>> ConnectionImpl::OnSavepoint(const Control& control) {
+  (void)control;
+  return Failed(MakeSqlError("T4009", "savepoints are not there yet"));
+}
+
+std::vector<Connection::Completion> ConnectionImpl::Complete(std::string_view sql) {
+  std::vector<Completion> out;
+  try {
+    // DuckDB's own, which knows the grammar and the catalogue.
+    duckdb::Connection other(*duck_.context->db);
+    duckdb::vector<duckdb::Value> values{duckdb::Value(std::string(sql))};
+    auto statement =
+        other.Prepare("SELECT suggestion, suggestion_start FROM sql_auto_complete($1)");
+    if (statement->HasError()) return out;
+    auto rows = statement->Execute(values, false);
+    if (rows->HasError()) return out;
+    for (const auto& row : *rows)
+      out.push_back({row.GetValue<std::string>(0), static_cast<size_t>(row.GetValue<int64_t>(1))});
+  } catch (const std::exception&) {
+    out.clear();  // a text that cannot be completed is no error
+  }
+  return out;
+}
+
+Status StatementImpl::Init() {
+  const std::vector<StatementSpan> spans = SplitStatements(text_);
+  if (spans.size() != 1) {
+    return MakeSqlError("T4007",
+                        fmt::format("one statement can be prepared: statements={}", spans.size()));
+  }
+  ARROW_ASSIGN_OR_RAISE(const Control control, ControlParser(text_, spans[0]).Parse());
+  if (control.kind != ControlKind::kNone) return Status::OK();
+  ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
+  return AtDuckDBBorder(text_, 0, [&]() -> Status {
+    prepared_ = connection_->duck().context->Prepare(text_);
+    if (prepared_->HasError()) return FromDuckDB(prepared_->GetErrorObject(), text_, 0);
+    types_.resize(prepared_->named_param_map.size());
+    const auto expected = prepared_->GetExpectedParameterTypes();
+    for (size_t i = 0; i < types_.size(); ++i) {
+      const auto it = expected.find(std::to_string(i + 1));
+      if (it != expected.end() && it->second.id() != duckdb::LogicalTypeId::UNKNOWN)
+        types_[i] = it->second.ToString();
+    }
+    if (prepared_->GetStatementProperties().return_type ==
+        duckdb::StatementReturnType::QUERY_RESULT) {
+      for (size_t i = 0; i < prepared_->GetNames().size(); ++i)
+        columns_.push_back({prepared_->GetNames()[i], prepared_->GetTypes()[i].ToString()});
+    }
+    return Status::OK();
+  });
+}
+
+Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& parameters) {
+  if (prepared_ == nullptr) return connection_->Execute(text_, parameters);
+  ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
+  if (parameters.size() != types_.size()) {
+    return MakeSqlError("T4007", fmt::format("wrong number of parameters: expected={} given={}",
+                                             types_.size(), parameters.size()));
+  }
+  return AtDuckDBBorder(text_, 0, [&]() -> Result<std::unique_ptr<SqlResult>> {
+    duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
+    for (size_t i = 0; i < parameters.size(); ++i)
+      values[std::to_string(i + 1)] =
+          duckdb::BoundParameterData(ToDuckDB(*prepared_->context, parameters[i]));
+    return connection_->RunRetrying(
+        text_, 0, TagOf(prepared_->GetStatementType()),
+        [&](bool streaming) {
+          auto bound = values;
+          return prepared_->PendingQuery(bound, streaming);
+        },
+        prepared_->GetStatementType() == duckdb::StatementType::SELECT_STATEMENT);
+  });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> MakeConnection(std::shared_ptr<SqlDatabase> owner,
+                                                   duckdb::DuckDB* instance) {
+  std::unique_ptr<Connection> out;
+  ARROW_RETURN_NOT_OK(AtDuckDBBorder("", 0, [&]() -> Status {
+    out = std::make_unique<ConnectionImpl>(std::move(owner), instance);
+    return Status::OK();
+  }));
+  return out;
+}
+
+}  // namespace lamina::sql

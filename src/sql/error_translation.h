@@ -1,0 +1,42 @@
+// Status to exception and back: DuckDB's exceptions enter and leave src/sql here.
+#pragma once
+
+#include <string_view>
+
+#include "lamina/connection.h"
+#include "lamina/error.h"
+#include "sql/duckdb_api.h"
+
+namespace lamina::sql {
+
+/// An error of SQL. `code` is one of docs/errors.md; its SQLSTATE and ErrorCode follow from it.
+Status MakeSqlError(std::string_view code, std::string message, std::string hint = {},
+                    std::optional<size_t> position = {});
+
+/// Throws `status` through DuckDB: FromDuckDB gives it back as it was. Must not be OK.
+[[noreturn]] void Throw(const Status& status);
+inline void ThrowIfError(const Status& status) {
+  if (!status.ok()) Throw(status);
+}
+template <typename T>
+T ValueOrThrow(Result<T> result) {
+  if (!result.ok()) Throw(result.status());
+  return std::move(result).ValueUnsafe();
+}
+/// For DuckDB's interfaces that return their errors.
+duckdb::ErrorData ToDuckDB(const Status& status);
+
+/// `text` is the whole text given to the session, `offset` where the statement begins in it.
+Status FromDuckDB(const duckdb::ErrorData& error, std::string_view text, size_t offset);
+
+/// Runs `body` (returning Status or Result<T>); what DuckDB throws becomes a Status.
+template <typename Body>
+auto AtDuckDBBorder(std::string_view text, size_t offset, Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::exception& e) {
+    return FromDuckDB(duckdb::ErrorData(e), text, offset);
+  }
+}
+
+}  // namespace lamina::sql

@@ -1,0 +1,31 @@
+// What the catalogue and the operators know of the connection they run for: found through DuckDB's
+// ClientContext.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "lamina/database.h"
+#include "sql/duckdb_api.h"
+
+namespace lamina::sql {
+
+struct SessionState final : duckdb::ClientContextState {
+  explicit SessionState(Database* db) : database(db) {}
+
+  static constexpr char kKey[] = "lamina_session";
+  static SessionState& Get(duckdb::ClientContext& context) {
+    return *context.registered_state->Get<SessionState>(kKey);
+  }
+
+  Database* const database;
+  /// For the transaction that begins next.
+  TransactionOptions transaction_options;
+  bool read_only = false;
+  /// Set by the transaction manager when a statement or COMMIT has committed something.
+  std::optional<CommitResult> commit;
+  /// Why the last commit failed, as DuckDB keeps only its text; OK when it did not.
+  Status commit_error;
+};
+
+}  // namespace lamina::sql
