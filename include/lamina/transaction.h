@@ -74,7 +74,8 @@ class Transaction {
   /// INSERT).
   virtual Status Insert(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
                         const WriteOptions& options = {}) = 0;
-  /// `keys` has the key columns (others are ignored). Deleting what is not there is fine.
+  /// `keys` has the key columns (others are ignored); of a table without a key, the hidden column
+  /// _rowid as a scan returns it. Deleting what is not there is fine.
   virtual Status Delete(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& keys,
                         const WriteOptions& options = {}) = 0;
 

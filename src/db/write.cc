@@ -144,9 +144,10 @@ Result<engine::TableWrite> PrepareDelete(const catalog::TableSchemaPtr& table,
                                          const std::shared_ptr<arrow::RecordBatch>& keys,
                                          const WriteOptions& options) {
   if (keys == nullptr) return MakeError(ErrorCode::kInvalidArgument, "batch is null");
-  if (!table->has_primary_key) {
+  if (!table->has_primary_key && keys->GetColumnByName(catalog::kRowIdColumn) == nullptr) {
     return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("table has no primary key to delete by: table={}", table->name));
+                     fmt::format("table has no primary key to delete by: table={}", table->name),
+                     "give the hidden column _rowid, as a scan returns it");
   }
   if (keys->num_rows() == 0) {
     return MakeError(ErrorCode::kInvalidArgument,

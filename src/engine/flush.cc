@@ -502,7 +502,9 @@ Result<JobResult> RunFlush(const JobContext& context, const storage::manifest::V
     const auto status = TableFlush(context, base, table, memtables, &out).Run();
     if (!status.ok()) return abandon(status);
     if (!table->has_primary_key) {
-      int64_t next = 0;
+      // Deletes name rows of before: what is in memory may all lie below the ids given out.
+      const auto given = base.next_row_id.find(id);
+      int64_t next = given == base.next_row_id.end() ? 0 : given->second;
       for (const auto* m : memtables) {
         const auto heads = m->SortedHeads(catalog::KeyRange::All());
         if (heads.empty()) continue;

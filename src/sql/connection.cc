@@ -9,7 +9,7 @@
 #include <chrono>
 #include <utility>
 
-#include <duckdb/catalog/catalog_search_path.hpp>
+#include <duckdb/main/valid_checker.hpp>
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
@@ -17,6 +17,7 @@
 #include "sql/result.h"
 #include "sql/session_state.h"
 #include "sql/sql_database.h"
+#include "sql/transaction.h"
 #include "sql/value.h"
 
 namespace lamina::sql {
@@ -418,7 +419,8 @@ class ConnectionImpl final : public Connection {
   }
 
   Status Translate(const duckdb::ErrorData& error, std::string_view sql, size_t offset) {
-    if (!state_->commit_error.ok()) return std::exchange(state_->commit_error, Status::OK());
+    if (!state_->commit_error.ok())
+      return AsSqlError(std::exchange(state_->commit_error, Status::OK()));
     return FromDuckDB(error, sql, offset);
   }
 
@@ -496,7 +498,7 @@ class ConnectionImpl final : public Connection {
     });
     End();
     if (!status.ok() && !state_->commit_error.ok())
-      status = std::exchange(state_->commit_error, Status::OK());
+      status = AsSqlError(std::exchange(state_->commit_error, Status::OK()));
     ARROW_RETURN_NOT_OK(status);
     return Tagged("COMMIT", state_->commit);
   }
@@ -529,8 +531,48 @@ class ConnectionImpl final : public Connection {
 };
 
 Result<std::unique_ptr<SqlResult>> ConnectionImpl::OnSavepoint(const Control& control) {
-  (void)control;
-  return Failed(MakeSqlError("T4009", "savepoints are not there yet"));
+  if (control.kind != ControlKind::kRollbackTo) ARROW_RETURN_NOT_OK(CheckNotAborted());
+  const Status status = AtDuckDBBorder("", 0, [&]() -> Status {
+    Status of_ours;
+    // DuckDB would refuse a transaction that failed; ROLLBACK TO is what makes it good again.
+    duck_.context->RunFunctionInTransaction(
+        [&] {
+          auto& catalog = duckdb::Catalog::GetCatalog(*duck_.context, kCatalogName);
+          auto& transaction = LaminaTransaction::Get(*duck_.context, catalog);
+          switch (control.kind) {
+            case ControlKind::kSavepoint:
+              of_ours = transaction.data().Savepoint(control.name);
+              break;
+            case ControlKind::kRelease:
+              of_ours = transaction.data().Release(control.name);
+              break;
+            default:
+              of_ours = transaction.data().RollbackTo(control.name);
+              if (of_ours.ok()) transaction.DefinitionsChanged();
+          }
+        },
+        /*requires_valid_transaction=*/false);
+    return of_ours;
+  });
+  if (!status.ok()) {
+    if (CodeOf(status) != ErrorCode::kNotFound) return Failed(AsSqlError(status));
+    return Failed(MakeSqlError("T5006", "savepoint does not exist: " + control.name));
+  }
+  switch (control.kind) {
+    case ControlKind::kSavepoint:
+      return Tagged("SAVEPOINT");
+    case ControlKind::kRelease:
+      return Tagged("RELEASE");
+    default: {
+      // DuckDB has no way back from a failed statement. What marks the transaction is one member,
+      // which is made anew.
+      auto& checker = duck_.context->transaction.ActiveTransaction().transaction_validity;
+      std::destroy_at(&checker);
+      std::construct_at(&checker, *duck_.context->db);
+      aborted_ = false;
+      return Tagged("ROLLBACK");
+    }
+  }
 }
 
 std::vector<Connection::Completion> ConnectionImpl::Complete(std::string_view sql) {

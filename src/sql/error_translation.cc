@@ -166,6 +166,12 @@ Status MakeSqlError(std::string_view code, std::string message, std::string hint
   return Make(code, std::move(message), std::move(hint), position, "");
 }
 
+Status AsSqlError(const Status& status) {
+  if (SqlErrorOf(status) != nullptr) return status;
+  return Make(SqlCodeOf(status), MessageOf(status), std::string(HintOf(status)), std::nullopt, "",
+              CodeOf(status));
+}
+
 duckdb::ErrorData ToDuckDB(const Status& status) {
   const SqlError* sql = SqlErrorOf(status);
   duckdb::unordered_map<duckdb::string, duckdb::string> extra;

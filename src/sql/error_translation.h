@@ -13,6 +13,9 @@ namespace lamina::sql {
 Status MakeSqlError(std::string_view code, std::string message, std::string hint = {},
                     std::optional<size_t> position = {});
 
+/// An error of the layers below with its code of SQL; one that has a code already as it is.
+Status AsSqlError(const Status& status);
+
 /// Throws `status` through DuckDB: FromDuckDB gives it back as it was. Must not be OK.
 [[noreturn]] void Throw(const Status& status);
 inline void ThrowIfError(const Status& status) {

@@ -1,9 +1,34 @@
 // How DuckDB is set up: nothing is fetched or loaded by itself, and our database is the main one.
+#include <duckdb/parser/parsed_data/attach_info.hpp>
+
 #include "sql/duckdb_api.h"
 #include "sql/error_translation.h"
+#include "sql/lamina_catalog.h"
 #include "sql/sql_database.h"
+#include "sql/transaction.h"
 
 namespace lamina::sql {
+namespace {
+
+struct StorageInfo final : public duckdb::StorageExtensionInfo {
+  explicit StorageInfo(Database* of) : database(of) {}
+  Database* const database;
+};
+
+duckdb::unique_ptr<duckdb::Catalog> Attach(duckdb::optional_ptr<duckdb::StorageExtensionInfo> info,
+                                           duckdb::ClientContext&, duckdb::AttachedDatabase& db,
+                                           const duckdb::string&, duckdb::AttachInfo&,
+                                           duckdb::AttachOptions&) {
+  return duckdb::make_uniq<LaminaCatalog>(db, static_cast<StorageInfo&>(*info).database);
+}
+
+duckdb::unique_ptr<duckdb::TransactionManager> MakeTransactionManager(
+    duckdb::optional_ptr<duckdb::StorageExtensionInfo>, duckdb::AttachedDatabase& db,
+    duckdb::Catalog& catalog) {
+  return duckdb::make_uniq<LaminaTransactionManager>(db, catalog.Cast<LaminaCatalog>());
+}
+
+}  // namespace
 
 std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   if (std::string_view(duckdb::DuckDB::SourceID()) != "069cc9f9b5") {
@@ -15,9 +40,14 @@ std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   config.SetOptionByName("autoload_known_extensions", duckdb::Value::BOOLEAN(false));
   config.SetOptionByName("errors_as_json",
                          duckdb::Value::BOOLEAN(true));  // see error_translation.cc
-  (void)database;
-  auto instance = std::make_unique<duckdb::DuckDB>(nullptr, &config);
-  return instance;
+  auto extension = duckdb::make_shared_ptr<duckdb::StorageExtension>();
+  extension->attach = Attach;
+  extension->create_transaction_manager = MakeTransactionManager;
+  extension->storage_info = duckdb::make_shared_ptr<StorageInfo>(database);
+  duckdb::StorageExtension::Register(config, kCatalogName, std::move(extension));
+  // DuckDB ends a database that outlives main() with a double free: so must nobody.
+  config.options.database_type = kCatalogName;
+  return std::make_unique<duckdb::DuckDB>(kCatalogName, &config);
 }
 
 }  // namespace lamina::sql

@@ -108,7 +108,7 @@ class ResultImpl final : public SqlResult {
   Status FetchChunk() {
     chunk_ = nullptr;
     texts_.clear();
-    if (parts_.rows == nullptr) return End();
+    if (parts_.rows == nullptr || ended_) return End();
     duckdb::ErrorData error;
     do {
       if (!parts_.rows->TryFetch(chunk_, error)) {
@@ -129,6 +129,7 @@ class ResultImpl final : public SqlResult {
 
   Status End() {
     chunk_ = nullptr;
+    if (std::exchange(ended_, true)) return Status::OK();
     if (parts_.rows != nullptr && parts_.rows->type == duckdb::QueryResultType::STREAM_RESULT)
       parts_.rows->Cast<duckdb::StreamQueryResult>().Close();
     if (parts_.on_end == nullptr) return Status::OK();
@@ -156,6 +157,7 @@ class ResultImpl final : public SqlResult {
   duckdb::unique_ptr<duckdb::DataChunk> chunk_;
   mutable std::vector<std::unique_ptr<duckdb::Vector>> texts_;  // of the chunk, where asked for
   size_t row_ = kBefore;
+  bool ended_ = false;
   std::shared_ptr<arrow::Schema> schema_;
   duckdb::unordered_map<duckdb::idx_t, const duckdb::shared_ptr<duckdb::ArrowTypeExtensionData>>
       extension_casts_;

@@ -15,9 +15,42 @@ using duckdb::LogicalTypeId;
 
 namespace {
 
+/// JSON is text with a name that counts; other names are of user types, and their definition
+/// counts.
+bool IsJson(const LogicalType& type) { return type.HasAlias() && type.GetAlias() == "JSON"; }
+
+/// The type's definition: the names of user types, which may be dropped, are gone.
+LogicalType Definition(const LogicalType& type) {
+  if (IsJson(type)) return type;
+  switch (type.id()) {
+    case LogicalTypeId::LIST:
+      return LogicalType::LIST(Definition(duckdb::ListType::GetChildType(type)));
+    case LogicalTypeId::ARRAY:
+      return LogicalType::ARRAY(Definition(duckdb::ArrayType::GetChildType(type)),
+                                duckdb::ArrayType::GetSize(type));
+    case LogicalTypeId::MAP:
+      return LogicalType::MAP(Definition(duckdb::MapType::KeyType(type)),
+                              Definition(duckdb::MapType::ValueType(type)));
+    case LogicalTypeId::STRUCT: {
+      duckdb::child_list_t<LogicalType> children;
+      for (const auto& child : duckdb::StructType::GetChildTypes(type))
+        children.emplace_back(child.first, Definition(child.second));
+      return LogicalType::STRUCT(std::move(children));
+    }
+    default: {
+      LogicalType out = type;
+      if (out.HasAlias()) {
+        out = out.DeepCopy();
+        out.SetAlias("");
+      }
+      return out;
+    }
+  }
+}
+
 /// Whether FromArrow(ToStorage(type)) is another type.
 bool NeedsName(const LogicalType& type) {
-  if (type.HasAlias()) return true;
+  if (IsJson(type)) return true;
   switch (type.id()) {
     case LogicalTypeId::HUGEINT:
     case LogicalTypeId::UHUGEINT:
@@ -43,7 +76,7 @@ bool NeedsName(const LogicalType& type) {
   }
 }
 
-LogicalType FromArrow(const arrow::DataType& type);
+LogicalType FromArrow(const arrow::DataType& type, const TypeParser& parse);
 
 LogicalType FromTimestamp(const arrow::TimestampType& type) {
   if (!type.timezone().empty()) return LogicalType::TIMESTAMP_TZ;
@@ -68,7 +101,7 @@ LogicalType FromDecimal(const arrow::DataType& type) {
                               static_cast<uint8_t>(decimal.scale()));
 }
 
-LogicalType FromArrow(const arrow::DataType& type) {
+LogicalType FromArrow(const arrow::DataType& type, const TypeParser& parse) {
   using arrow::Type;
   switch (type.id()) {
     case Type::BOOL:
@@ -117,19 +150,21 @@ LogicalType FromArrow(const arrow::DataType& type) {
       return LogicalType::INTERVAL;
     case Type::LIST:
     case Type::LARGE_LIST:
-      return LogicalType::LIST(FromStorage(*type.field(0)));
+      return LogicalType::LIST(FromStorage(*type.field(0), parse));
     case Type::FIXED_SIZE_LIST:
       return LogicalType::ARRAY(
-          FromStorage(*type.field(0)),
+          FromStorage(*type.field(0), parse),
           static_cast<uint64_t>(static_cast<const arrow::FixedSizeListType&>(type).list_size()));
     case Type::STRUCT: {
       duckdb::child_list_t<LogicalType> children;
-      for (const auto& field : type.fields()) children.emplace_back(field->name(), FromStorage(*field));
+      for (const auto& field : type.fields())
+        children.emplace_back(field->name(), FromStorage(*field, parse));
       return LogicalType::STRUCT(std::move(children));
     }
     case Type::MAP: {
       const auto& map = static_cast<const arrow::MapType&>(type);
-      return LogicalType::MAP(FromStorage(*map.key_field()), FromStorage(*map.item_field()));
+      return LogicalType::MAP(FromStorage(*map.key_field(), parse),
+                              FromStorage(*map.item_field(), parse));
     }
     default:
       return LogicalType::BLOB;  // the binary types: IsValueType knows no others
@@ -229,18 +264,15 @@ Result<std::shared_ptr<arrow::Field>> ToStorageField(const std::string& name,
   ARROW_ASSIGN_OR_RAISE(auto storage, ToStorage(type));
   if (!NeedsName(type)) return arrow::field(name, std::move(storage), nullable);
   return arrow::field(name, std::move(storage), nullable,
-                      arrow::key_value_metadata({{kTypeKey, type.ToString()}}));
+                      arrow::key_value_metadata({{kTypeKey, Definition(type).ToString()}}));
 }
 
-LogicalType FromStorage(const arrow::Field& field) {
+LogicalType FromStorage(const arrow::Field& field, const TypeParser& parse) {
   if (field.metadata() != nullptr) {
     const Result<std::string> name = field.metadata()->Get(kTypeKey);
-    if (name.ok()) {
-      const auto columns = duckdb::Parser::ParseColumnList("x " + *name);
-      return columns.GetColumn(duckdb::LogicalIndex(0)).Type();
-    }
+    if (name.ok()) return parse(*name);
   }
-  return FromArrow(*field.type());
+  return FromArrow(*field.type(), parse);
 }
 
 bool IsPlain(const LogicalType& type) {

@@ -5,6 +5,7 @@
 // of months, days and microseconds.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,8 +25,9 @@ Result<std::shared_ptr<arrow::DataType>> ToStorage(const duckdb::LogicalType& ty
 Result<std::shared_ptr<arrow::Field>> ToStorageField(const std::string& name,
                                                      const duckdb::LogicalType& type,
                                                      bool nullable);
-/// Throws when the metadata names a type that cannot be parsed.
-duckdb::LogicalType FromStorage(const arrow::Field& field);
+/// `parse` turns the text of a type into one (types are looked up, so it needs a connection).
+using TypeParser = std::function<duckdb::LogicalType(const std::string&)>;
+duckdb::LogicalType FromStorage(const arrow::Field& field, const TypeParser& parse);
 
 /// Whether values of the type at rest are those that DuckDB's vectors hold, without a conversion:
 /// then its Parquet reader gives the column as it is.

@@ -133,8 +133,7 @@ void Uuids(const arrow::Array& array, int64_t offset, int64_t count, Vector* out
   const auto& values = static_cast<const arrow::FixedSizeBinaryArray&>(array);
   auto* to = FlatVector::GetData<duckdb::hugeint_t>(*out);
   for (int64_t i = 0; i < count; ++i) {
-    if (values.IsValid(offset + i))
-      to[i] = duckdb::BaseUUID::FromBlob(values.GetValue(offset + i));
+    if (values.IsValid(offset + i)) to[i] = duckdb::BaseUUID::FromBlob(values.GetValue(offset + i));
   }
 }
 
@@ -195,7 +194,8 @@ void Lists(const std::shared_ptr<arrow::Array>& array, int64_t offset, int64_t c
   const int64_t last = count == 0 ? 0 : lists.value_offset(offset + count);
   for (int64_t i = 0; i < count; ++i) {
     to[i].offset = static_cast<uint64_t>(lists.value_offset(offset + i) - first);
-    to[i].length = lists.IsValid(offset + i) ? static_cast<uint64_t>(lists.value_length(offset + i)) : 0;
+    to[i].length =
+        lists.IsValid(offset + i) ? static_cast<uint64_t>(lists.value_length(offset + i)) : 0;
   }
   duckdb::ListVector::Reserve(*out, static_cast<uint64_t>(last - first));
   duckdb::ListVector::SetListSize(*out, static_cast<uint64_t>(last - first));
@@ -234,7 +234,8 @@ void ToVector(const std::shared_ptr<arrow::Array>& array, int64_t offset, int64_
     case Type::BOOL: {
       const auto& values = static_cast<const arrow::BooleanArray&>(*array);
       bool* to = FlatVector::GetData<bool>(*out);
-      for (int64_t i = 0; i < count; ++i) to[i] = values.IsValid(offset + i) && values.Value(offset + i);
+      for (int64_t i = 0; i < count; ++i)
+        to[i] = values.IsValid(offset + i) && values.Value(offset + i);
       return;
     }
     case Type::INT8:
@@ -289,7 +290,8 @@ void ToVector(const std::shared_ptr<arrow::Array>& array, int64_t offset, int64_
     case Type::DECIMAL128:
       return Decimals<arrow::Decimal128Array>(*array, offset, count, out);
     case Type::DECIMAL256: {
-      if (type.id() != LogicalTypeId::VARCHAR) return Decimals<arrow::Decimal256Array>(*array, offset, count, out);
+      if (type.id() != LogicalTypeId::VARCHAR)
+        return Decimals<arrow::Decimal256Array>(*array, offset, count, out);
       const auto& values = static_cast<const arrow::Decimal256Array&>(*array);
       auto* to = FlatVector::GetData<duckdb::string_t>(*out);
       for (int64_t i = 0; i < count; ++i) {
@@ -326,8 +328,8 @@ void ToVector(const std::shared_ptr<arrow::Array>& array, int64_t offset, int64_
       return;
     }
     default:
-      Throw(MakeSqlError("T4009", fmt::format("no SQL type holds this: type={}",
-                                              array->type()->ToString())));
+      Throw(MakeSqlError(
+          "T4009", fmt::format("no SQL type holds this: type={}", array->type()->ToString())));
   }
 }
 
@@ -417,7 +419,8 @@ class ArrayMaker {
   }
 
   template <typename T>
-  Result<std::shared_ptr<arrow::Array>> Decimal(const std::shared_ptr<arrow::DataType>& type) const {
+  Result<std::shared_ptr<arrow::Array>> Decimal(
+      const std::shared_ptr<arrow::DataType>& type) const {
     return Fixed<T, arrow::Decimal128>(type, [](const T& value) {
       if constexpr (std::is_same_v<T, duckdb::hugeint_t>) {
         return arrow::Decimal128(value.upper, value.lower);
@@ -481,7 +484,8 @@ class ArrayMaker {
                           "write it through the Arrow interface");
     }
     return std::make_shared<arrow::StructArray>(
-        arrow::struct_({arrow::field("months", arrow::int32()), arrow::field("days", arrow::int32()),
+        arrow::struct_({arrow::field("months", arrow::int32()),
+                        arrow::field("days", arrow::int32()),
                         arrow::field("micros", arrow::int64())}),
         count_, arrow::ArrayVector{m, d, u}, validity, nulls);
   }
@@ -509,8 +513,8 @@ class ArrayMaker {
     ARROW_ASSIGN_OR_RAISE(auto ends, offsets.Finish());
     int64_t nulls = 0;
     ARROW_ASSIGN_OR_RAISE(auto validity, Validity(&nulls));
-    return arrow::MakeArray(arrow::ArrayData::Make(type, count_, {validity, ends->data()->buffers[1]},
-                                                   {values->data()}, nulls));
+    return arrow::MakeArray(arrow::ArrayData::Make(
+        type, count_, {validity, ends->data()->buffers[1]}, {values->data()}, nulls));
   }
 
   Result<std::shared_ptr<arrow::Array>> Arrays(const std::shared_ptr<arrow::DataType>& type) const {
@@ -523,14 +527,15 @@ class ArrayMaker {
     }
     duckdb::SelectionVector selection(picked.data());
     Vector child(duckdb::ArrayVector::GetEntry(vector_), selection, picked.size());
-    ARROW_ASSIGN_OR_RAISE(auto values, ToArray(child, static_cast<int64_t>(picked.size()),
-                                               type->field(0)->type()));
+    ARROW_ASSIGN_OR_RAISE(
+        auto values, ToArray(child, static_cast<int64_t>(picked.size()), type->field(0)->type()));
     int64_t nulls = 0;
     ARROW_ASSIGN_OR_RAISE(auto validity, Validity(&nulls));
     return std::make_shared<arrow::FixedSizeListArray>(type, count_, values, validity, nulls);
   }
 
-  Result<std::shared_ptr<arrow::Array>> Structs(const std::shared_ptr<arrow::DataType>& type) const {
+  Result<std::shared_ptr<arrow::Array>> Structs(
+      const std::shared_ptr<arrow::DataType>& type) const {
     arrow::ArrayVector children;
     auto& entries = duckdb::StructVector::GetEntries(vector_);
     for (size_t i = 0; i < entries.size(); ++i) {
@@ -631,8 +636,8 @@ Result<std::shared_ptr<arrow::Array>> ArrayMaker::Make(
     case LogicalTypeId::STRUCT:
       return Structs(type);
     default:
-      return MakeSqlError("T4009", fmt::format("a table cannot hold values of type {}",
-                                               from.ToString()));
+      return MakeSqlError("T4009",
+                          fmt::format("a table cannot hold values of type {}", from.ToString()));
   }
 }
 

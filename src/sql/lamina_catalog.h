@@ -1,0 +1,127 @@
+// Our catalogue in DuckDB: schemas, tables and the other objects of a LaminaDB database.
+//
+// Tables are the database's own; what SQL knows of them beyond LaminaDB (defaults, checks,
+// generated columns, comments) and all other objects (schemas, views, macros, types, sequences) are
+// rows of the table kObjectTable: key "kind/schema/name", JSON. They are read and written in the
+// transaction, so a snapshot sees the definitions of its moment.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "base/mutex.h"
+#include "lamina/database.h"
+#include "sql/duckdb_api.h"
+
+namespace lamina::sql {
+
+class LaminaSchemaEntry;
+class LaminaTransaction;
+
+/// The table of objects; not shown.
+inline constexpr char kObjectTable[] = "_lamina_objects";
+inline constexpr char kMainSchema[] = "main";
+
+/// The database's name of a table: "t", or "schema.t" outside the main schema.
+std::string TableName(const std::string& schema, const std::string& table);
+/// And back.
+std::pair<std::string, std::string> SplitTableName(const std::string& name);
+
+/// Everything that is defined at one moment. Entries live as long as it does.
+class CatalogSnapshot {
+ public:
+  explicit CatalogSnapshot(uint64_t version);
+  ~CatalogSnapshot();
+
+  uint64_t version() const { return version_; }
+  duckdb::case_insensitive_map_t<duckdb::unique_ptr<LaminaSchemaEntry>>& schemas() {
+    return schemas_;
+  }
+  LaminaSchemaEntry* FindSchema(const std::string& name);
+
+ private:
+  const uint64_t version_;
+  duckdb::case_insensitive_map_t<duckdb::unique_ptr<LaminaSchemaEntry>> schemas_;
+};
+
+class LaminaCatalog final : public duckdb::Catalog {
+ public:
+  LaminaCatalog(duckdb::AttachedDatabase& db, Database* database);
+
+  Database* database() const { return database_; }
+  /// What is defined as the transaction sees it.
+  std::shared_ptr<CatalogSnapshot> Load(LaminaTransaction& transaction);
+  /// Definitions of before may have changed.
+  void Invalidate() { ++generation_; }
+
+  // Objects beside tables. `key` as ObjectKey makes it.
+  static std::string ObjectKey(const char* kind, const std::string& schema,
+                               const std::string& name);
+  void PutObject(duckdb::ClientContext& context, const std::string& key,
+                 const nlohmann::json& definition);
+  void DeleteObject(duckdb::ClientContext& context, const std::string& key);
+  /// Without a change of other connections' definitions inside a transaction block: table changes
+  /// are made at once. Throws T5005 when one is under way.
+  void CheckOutsideTransaction(duckdb::ClientContext& context, const char* what);
+  duckdb::LogicalType ParseType(const std::string& text);
+
+  // duckdb::Catalog
+  void Initialize(bool load_builtin) override;
+  duckdb::string GetCatalogType() override { return "lamina"; }
+  duckdb::optional_idx GetCatalogVersion(duckdb::ClientContext& context) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchema(duckdb::CatalogTransaction transaction,
+                                                          duckdb::CreateSchemaInfo& info) override;
+  duckdb::optional_ptr<duckdb::SchemaCatalogEntry> LookupSchema(
+      duckdb::CatalogTransaction transaction, const duckdb::EntryLookupInfo& lookup,
+      duckdb::OnEntryNotFound if_not_found) override;
+  void ScanSchemas(duckdb::ClientContext& context,
+                   std::function<void(duckdb::SchemaCatalogEntry&)> callback) override;
+  duckdb::PhysicalOperator& PlanCreateTableAs(duckdb::ClientContext& context,
+                                              duckdb::PhysicalPlanGenerator& planner,
+                                              duckdb::LogicalCreateTable& op,
+                                              duckdb::PhysicalOperator& plan) override;
+  duckdb::PhysicalOperator& PlanInsert(
+      duckdb::ClientContext& context, duckdb::PhysicalPlanGenerator& planner,
+      duckdb::LogicalInsert& op, duckdb::optional_ptr<duckdb::PhysicalOperator> plan) override;
+  duckdb::PhysicalOperator& PlanDelete(duckdb::ClientContext& context,
+                                       duckdb::PhysicalPlanGenerator& planner,
+                                       duckdb::LogicalDelete& op,
+                                       duckdb::PhysicalOperator& plan) override;
+  duckdb::PhysicalOperator& PlanUpdate(duckdb::ClientContext& context,
+                                       duckdb::PhysicalPlanGenerator& planner,
+                                       duckdb::LogicalUpdate& op,
+                                       duckdb::PhysicalOperator& plan) override;
+  duckdb::PhysicalOperator& PlanMergeInto(duckdb::ClientContext& context,
+                                          duckdb::PhysicalPlanGenerator& planner,
+                                          duckdb::LogicalMergeInto& op,
+                                          duckdb::PhysicalOperator& plan) override;
+  duckdb::unique_ptr<duckdb::LogicalOperator> BindCreateIndex(
+      duckdb::Binder& binder, duckdb::CreateStatement& stmt, duckdb::TableCatalogEntry& table,
+      duckdb::unique_ptr<duckdb::LogicalOperator> plan) override;
+  duckdb::DatabaseSize GetDatabaseSize(duckdb::ClientContext& context) override;
+  bool InMemory() override { return false; }
+  duckdb::string GetDBPath() override { return ""; }
+  void DropSchema(duckdb::ClientContext& context, duckdb::DropInfo& info) override;
+
+ private:
+  /// Makes kObjectTable when it is not there.
+  void EnsureObjectTable(LaminaTransaction& transaction);
+
+  Database* const database_;
+  std::atomic<uint64_t> generation_{1};
+  base::Mutex mu_;
+  std::shared_ptr<CatalogSnapshot> newest_;  // of generation newest_generation_
+  uint64_t newest_generation_ = 0;
+  uint64_t versions_ = 0;
+  base::Mutex types_mu_;
+  std::unique_ptr<duckdb::Connection> types_;  // asks DuckDB for types, not us
+  std::atomic<duckdb::ClientContext*> types_context_{nullptr};
+};
+
+}  // namespace lamina::sql

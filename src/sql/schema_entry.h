@@ -1,0 +1,67 @@
+// A schema of our catalogue, with its entries.
+#pragma once
+
+#include <string>
+
+#include "sql/lamina_catalog.h"
+
+namespace lamina::sql {
+
+class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
+ public:
+  LaminaSchemaEntry(LaminaCatalog& catalog, duckdb::CreateSchemaInfo& info);
+
+  /// While a snapshot is made.
+  void Add(duckdb::unique_ptr<duckdb::CatalogEntry> entry);
+
+  void Scan(duckdb::ClientContext& context, duckdb::CatalogType type,
+            const std::function<void(duckdb::CatalogEntry&)>& callback) override;
+  void Scan(duckdb::CatalogType type,
+            const std::function<void(duckdb::CatalogEntry&)>& callback) override;
+  using SchemaCatalogEntry::CreateIndex;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateIndex(duckdb::CatalogTransaction transaction,
+                                                         duckdb::CreateIndexInfo& info,
+                                                         duckdb::TableCatalogEntry& table) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateFunction(
+      duckdb::CatalogTransaction transaction, duckdb::CreateFunctionInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateTable(
+      duckdb::CatalogTransaction transaction, duckdb::BoundCreateTableInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateView(duckdb::CatalogTransaction transaction,
+                                                        duckdb::CreateViewInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateSequence(
+      duckdb::CatalogTransaction transaction, duckdb::CreateSequenceInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateTableFunction(
+      duckdb::CatalogTransaction transaction, duckdb::CreateTableFunctionInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateCopyFunction(
+      duckdb::CatalogTransaction transaction, duckdb::CreateCopyFunctionInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreatePragmaFunction(
+      duckdb::CatalogTransaction transaction, duckdb::CreatePragmaFunctionInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateCollation(
+      duckdb::CatalogTransaction transaction, duckdb::CreateCollationInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> CreateType(duckdb::CatalogTransaction transaction,
+                                                        duckdb::CreateTypeInfo& info) override;
+  duckdb::optional_ptr<duckdb::CatalogEntry> LookupEntry(
+      duckdb::CatalogTransaction transaction, const duckdb::EntryLookupInfo& lookup) override;
+  void DropEntry(duckdb::ClientContext& context, duckdb::DropInfo& info) override;
+  void Alter(duckdb::CatalogTransaction transaction, duckdb::AlterInfo& info) override;
+
+ private:
+  using Entries = duckdb::case_insensitive_map_t<duckdb::unique_ptr<duckdb::CatalogEntry>>;
+
+  LaminaCatalog& lamina() { return static_cast<LaminaCatalog&>(catalog); }
+  /// Tables, views and sequences share their names, as in PostgreSQL; so do macros; so do types.
+  Entries& Of(duckdb::CatalogType type);
+  /// The schema of that name as the transaction sees it now: `this` may be of a former snapshot.
+  LaminaSchemaEntry& Current(duckdb::ClientContext& context);
+  /// What CREATE does about an entry that is there: true to go on. Throws.
+  bool MayCreate(duckdb::ClientContext& context, duckdb::CatalogType type, const std::string& name,
+                 duckdb::OnCreateConflict on_conflict);
+  duckdb::optional_ptr<duckdb::CatalogEntry> Created(duckdb::ClientContext& context,
+                                                     duckdb::CatalogType type,
+                                                     const std::string& name);
+  void AlterTable(duckdb::ClientContext& context, duckdb::AlterTableInfo& info);
+
+  Entries relations_, macros_, table_macros_, types_;
+};
+
+}  // namespace lamina::sql

@@ -1,0 +1,236 @@
+#include "sql/table_entry.h"
+
+#include <algorithm>
+
+#include <duckdb/parser/constraints/check_constraint.hpp>
+#include <duckdb/parser/constraints/not_null_constraint.hpp>
+#include <duckdb/parser/constraints/unique_constraint.hpp>
+#include <duckdb/parser/parsed_data/create_table_info.hpp>
+#include <duckdb/parser/statement/create_statement.hpp>
+#include <duckdb/planner/expression/bound_columnref_expression.hpp>
+#include <duckdb/storage/statistics/base_statistics.hpp>
+#include <duckdb/storage/table_storage_info.hpp>
+#include <fmt/format.h>
+
+#include "catalog/schema.h"
+#include "sql/error_translation.h"
+#include "sql/scan.h"
+#include "sql/types.h"
+
+namespace lamina::sql {
+
+LaminaTableEntry::LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
+                                   duckdb::CreateTableInfo& info, TableInfo table)
+    : TableCatalogEntry(catalog, schema, info), table_(std::move(table)) {
+  comment = info.comment;
+}
+
+std::string LaminaTableEntry::StorageName(duckdb::column_t column) const {
+  switch (column) {
+    case kValidFrom:
+      return lamina::catalog::kValidFromColumn;
+    case kValidTo:
+      return lamina::catalog::kValidToColumn;
+    case kSystemFrom:
+      return lamina::catalog::kSystemFromColumn;
+    case kSystemTo:
+      return lamina::catalog::kSystemToColumn;
+    case kCommit:
+      return lamina::catalog::kCommitColumn;
+    case kRowId:
+      return lamina::catalog::kRowIdColumn;
+    default:
+      break;
+  }
+  if (column >= kKeyStart) return table_.key[column - kKeyStart];
+  return columns.GetColumn(duckdb::LogicalIndex(column)).Name();
+}
+
+duckdb::LogicalType LaminaTableEntry::TypeOf(duckdb::column_t column) const {
+  switch (column) {
+    case kValidFrom:
+    case kValidTo:
+    case kSystemFrom:
+    case kSystemTo:
+      return duckdb::LogicalType::TIMESTAMP_TZ;
+    case kCommit:
+    case kRowId:
+      return duckdb::LogicalType::BIGINT;
+    default:
+      break;
+  }
+  if (column >= kKeyStart) return columns.GetColumn(table_.key[column - kKeyStart]).Type();
+  return columns.GetColumn(duckdb::LogicalIndex(column)).Type();
+}
+
+duckdb::unique_ptr<duckdb::BaseStatistics> LaminaTableEntry::GetStatistics(duckdb::ClientContext&,
+                                                                           duckdb::column_t) {
+  return nullptr;
+}
+
+duckdb::TableFunction LaminaTableEntry::GetScanFunction(
+    duckdb::ClientContext&, duckdb::unique_ptr<duckdb::FunctionData>& bind_data) {
+  return MakeScanFunction(*this, &bind_data);
+}
+
+duckdb::TableStorageInfo LaminaTableEntry::GetStorageInfo(duckdb::ClientContext&) {
+  duckdb::TableStorageInfo out;
+  out.cardinality = table_.rows_at_rest;
+  for (const auto& constraint : constraints) {
+    if (constraint->type != duckdb::ConstraintType::UNIQUE) continue;
+    const auto& unique = constraint->Cast<duckdb::UniqueConstraint>();
+    duckdb::IndexInfo index;
+    index.is_unique = true;
+    index.is_primary = unique.IsPrimaryKey();
+    index.is_foreign = false;
+    for (const auto& column : unique.GetLogicalIndexes(columns))
+      index.column_set.insert(columns.GetColumn(column).Physical().index);
+    out.index_info.push_back(std::move(index));
+  }
+  return out;
+}
+
+void LaminaTableEntry::BindUpdateConstraints(duckdb::Binder&, duckdb::LogicalGet& get,
+                                             duckdb::LogicalProjection& proj,
+                                             duckdb::LogicalUpdate& update,
+                                             duckdb::ClientContext&) {
+  // An update puts whole rows: every column that is not set is read and passed on. A column that is
+  // read already is not read twice.
+  update.update_is_del_and_insert = true;
+  for (const auto& column : columns.Physical()) {
+    const auto physical = column.Physical();
+    if (std::find(update.columns.begin(), update.columns.end(), physical) != update.columns.end())
+      continue;
+    const auto& ids = get.GetColumnIds();
+    size_t at = 0;
+    while (at < ids.size() && ids[at].GetPrimaryIndex() != column.Logical().index) ++at;
+    if (at == ids.size()) get.AddColumnId(column.Logical().index);
+    update.expressions.push_back(duckdb::make_uniq<duckdb::BoundColumnRefExpression>(
+        column.Type(), duckdb::ColumnBinding(proj.table_index, proj.expressions.size())));
+    proj.expressions.push_back(duckdb::make_uniq<duckdb::BoundColumnRefExpression>(
+        column.Type(), duckdb::ColumnBinding(get.table_index, at)));
+    update.columns.push_back(physical);
+  }
+}
+
+duckdb::virtual_column_map_t LaminaTableEntry::GetVirtualColumns() const {
+  duckdb::virtual_column_map_t out;
+  for (const auto column : {kValidFrom, kValidTo, kSystemFrom, kSystemTo, kCommit})
+    out.insert({column, duckdb::TableColumn(StorageName(column), TypeOf(column))});
+  if (table_.key.empty())
+    out.insert({kRowId, duckdb::TableColumn("rowid", duckdb::LogicalType::BIGINT)});
+  for (size_t i = 0; i < table_.key.size(); ++i)
+    out.insert(
+        {kKeyStart + i, duckdb::TableColumn(fmt::format("_key_{}", i), TypeOf(kKeyStart + i))});
+  out.insert(
+      {duckdb::COLUMN_IDENTIFIER_EMPTY, duckdb::TableColumn("", duckdb::LogicalType::BOOLEAN)});
+  return out;
+}
+
+duckdb::vector<duckdb::column_t> LaminaTableEntry::GetRowIdColumns() const {
+  duckdb::vector<duckdb::column_t> out;
+  if (table_.key.empty()) out.push_back(kRowId);
+  for (size_t i = 0; i < table_.key.size(); ++i) out.push_back(kKeyStart + i);
+  out.push_back(kValidFrom);
+  out.push_back(kValidTo);
+  return out;
+}
+
+duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(LaminaCatalog& catalog,
+                                                          const std::string& schema,
+                                                          const std::string& name,
+                                                          const TableInfo& table,
+                                                          const nlohmann::json* definition) {
+  auto out = duckdb::make_uniq<duckdb::CreateTableInfo>(catalog.GetName(), schema, name);
+  const auto type_of = [&](const arrow::Field& field) {
+    return FromStorage(field, [&](const std::string& text) { return catalog.ParseType(text); });
+  };
+  duckdb::unique_ptr<duckdb::CreateInfo> parsed;
+  const duckdb::CreateTableInfo* said = nullptr;
+  if (definition != nullptr) {
+    duckdb::Parser parser;
+    parser.ParseQuery(definition->at("sql").get<std::string>());
+    parsed = std::move(parser.statements.at(0)->Cast<duckdb::CreateStatement>().info);
+    said = &parsed->Cast<duckdb::CreateTableInfo>();
+    if (definition->contains("comment"))
+      out->comment = duckdb::Value(definition->at("comment").get<std::string>());
+  }
+  const auto comment_of = [&](const std::string& column) {
+    return definition != nullptr && definition->contains("column_comments") &&
+                   definition->at("column_comments").contains(column)
+               ? duckdb::Value(definition->at("column_comments").at(column).get<std::string>())
+               : duckdb::Value();
+  };
+  const auto add_field = [&](const arrow::Field& field) {
+    duckdb::ColumnDefinition column(field.name(), type_of(field));
+    if (said != nullptr && said->columns.ColumnExists(field.name())) {
+      const auto& of = said->columns.GetColumn(field.name());
+      if (of.HasDefaultValue()) column.SetDefaultValue(of.DefaultValue().Copy());
+    }
+    column.SetComment(comment_of(field.name()));
+    out->columns.AddColumn(std::move(column));
+  };
+  // In the order that SQL said; what came through another interface goes to the end.
+  if (said != nullptr) {
+    for (const auto& column : said->columns.Logical()) {
+      if (column.Generated()) {
+        const auto type = catalog.ParseType(definition->at("generated").at(column.Name()));
+        duckdb::ColumnDefinition generated(column.Name(), type, column.GeneratedExpression().Copy(),
+                                           duckdb::TableColumnType::GENERATED);
+        out->columns.AddColumn(std::move(generated));
+      } else if (const auto field = table.schema->GetFieldByName(column.Name())) {
+        add_field(*field);
+      }
+    }
+  }
+  for (const auto& field : table.schema->fields()) {
+    if (!out->columns.ColumnExists(field->name())) add_field(*field);
+  }
+
+  const auto is_key = [&](const std::string& column) {
+    return std::find(table.key.begin(), table.key.end(), column) != table.key.end();
+  };
+  duckdb::case_insensitive_set_t not_null;
+  const auto add_not_null = [&](const std::string& column) {
+    if (!out->columns.ColumnExists(column) || !not_null.insert(column).second) return;
+    out->constraints.push_back(
+        duckdb::make_uniq<duckdb::NotNullConstraint>(out->columns.GetColumn(column).Logical()));
+  };
+  for (const auto& field : table.schema->fields()) {
+    if (!field->nullable() || is_key(field->name())) add_not_null(field->name());
+  }
+  if (said != nullptr) {
+    for (const auto& constraint : said->constraints) {
+      if (constraint->type == duckdb::ConstraintType::NOT_NULL) {
+        const auto& of = constraint->Cast<duckdb::NotNullConstraint>();
+        add_not_null(said->columns.GetColumn(of.index).Name());
+      } else if (constraint->type == duckdb::ConstraintType::CHECK) {
+        out->constraints.push_back(constraint->Copy());
+      }
+    }
+  }
+  if (!table.key.empty()) {
+    duckdb::vector<duckdb::string> names(table.key.begin(), table.key.end());
+    out->constraints.push_back(
+        duckdb::make_uniq<duckdb::UniqueConstraint>(std::move(names), /*is_primary_key=*/true));
+  }
+  return out;
+}
+
+nlohmann::json DescribeTable(const duckdb::CreateTableInfo& info) {
+  nlohmann::json out;
+  auto copy = info.Copy();
+  copy->catalog.clear();
+  copy->on_conflict = duckdb::OnCreateConflict::ERROR_ON_CONFLICT;
+  copy->Cast<duckdb::CreateTableInfo>().query = nullptr;
+  out["sql"] = copy->ToString();
+  for (const auto& column : info.columns.Logical()) {
+    if (column.Generated()) out["generated"][column.Name()] = column.Type().ToString();
+    if (!column.Comment().IsNull())
+      out["column_comments"][column.Name()] = column.Comment().ToString();
+  }
+  if (!info.comment.IsNull()) out["comment"] = info.comment.ToString();
+  return out;
+}
+
+}  // namespace lamina::sql

@@ -1,0 +1,65 @@
+// A table of our catalogue.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "sql/lamina_catalog.h"
+
+namespace lamina::sql {
+
+/// Columns that every table has beside its own: not in *, selectable by name.
+inline constexpr duckdb::column_t kHiddenColumns = duckdb::column_t{1} << 63;
+inline constexpr duckdb::column_t kValidFrom = kHiddenColumns + 1001;
+inline constexpr duckdb::column_t kValidTo = kHiddenColumns + 1002;
+inline constexpr duckdb::column_t kSystemFrom = kHiddenColumns + 1003;
+inline constexpr duckdb::column_t kSystemTo = kHiddenColumns + 1004;
+inline constexpr duckdb::column_t kCommit = kHiddenColumns + 1005;
+inline constexpr duckdb::column_t kRowId = kHiddenColumns + 1006;  ///< Of a table without a key.
+/// kKeyStart + i: the i-th key column once more, as UPDATE and DELETE find the row by it.
+inline constexpr duckdb::column_t kKeyStart = kHiddenColumns + 1100;
+
+class LaminaTableEntry final : public duckdb::TableCatalogEntry {
+ public:
+  LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
+                   duckdb::CreateTableInfo& info, TableInfo table);
+
+  /// As the database knows it.
+  const TableInfo& table() const { return table_; }
+  /// Where the database's i-th field stands among the physical columns: SQL may have another order.
+  size_t PhysicalOf(int field) const {
+    return columns.GetColumn(table_.schema->field(field)->name()).Physical().index;
+  }
+  /// The name that the database reads a column by; also of hidden ones.
+  std::string StorageName(duckdb::column_t column) const;
+  duckdb::LogicalType TypeOf(duckdb::column_t column) const;
+
+  duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(duckdb::ClientContext& context,
+                                                           duckdb::column_t column) override;
+  duckdb::TableFunction GetScanFunction(
+      duckdb::ClientContext& context, duckdb::unique_ptr<duckdb::FunctionData>& bind_data) override;
+  duckdb::TableStorageInfo GetStorageInfo(duckdb::ClientContext& context) override;
+  void BindUpdateConstraints(duckdb::Binder& binder, duckdb::LogicalGet& get,
+                             duckdb::LogicalProjection& proj, duckdb::LogicalUpdate& update,
+                             duckdb::ClientContext& context) override;
+  duckdb::virtual_column_map_t GetVirtualColumns() const override;
+  duckdb::vector<duckdb::column_t> GetRowIdColumns() const override;
+
+ private:
+  const TableInfo table_;
+};
+
+/// What SQL says of a table, of its definition in the database and its row in kObjectTable (null:
+/// none, it was made through another interface).
+duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(LaminaCatalog& catalog,
+                                                          const std::string& schema,
+                                                          const std::string& name,
+                                                          const TableInfo& table,
+                                                          const nlohmann::json* definition);
+/// The row for kObjectTable.
+nlohmann::json DescribeTable(const duckdb::CreateTableInfo& info);
+
+}  // namespace lamina::sql

@@ -1,0 +1,107 @@
+#include "sql/transaction.h"
+
+#include <utility>
+
+#include "sql/error_translation.h"
+#include "sql/lamina_catalog.h"
+#include "sql/schema_entry.h"
+#include "sql/session_state.h"
+
+namespace lamina::sql {
+
+LaminaTransaction::LaminaTransaction(duckdb::TransactionManager& manager,
+                                     duckdb::ClientContext& context, LaminaCatalog& catalog)
+    : Transaction(manager, context), catalog_(catalog), database_(catalog.database()) {}
+
+LaminaTransaction::~LaminaTransaction() = default;
+
+LaminaTransaction& LaminaTransaction::Get(duckdb::ClientContext& context,
+                                          duckdb::Catalog& catalog) {
+  return duckdb::Transaction::Get(context, catalog).Cast<LaminaTransaction>();
+}
+
+lamina::Transaction& LaminaTransaction::data() {
+  if (data_ == nullptr) {
+    TransactionOptions options;
+    // DuckDB asks catalogues on connections of its own, too.
+    if (const auto client = context.lock()) {
+      const auto state = client->registered_state->Get<SessionState>(SessionState::kKey);
+      if (state != nullptr) options = state->transaction_options;
+    }
+    data_ = ValueOrThrow(database_->Begin(std::move(options)));
+  }
+  return *data_;
+}
+
+CatalogSnapshot& LaminaTransaction::definitions() {
+  if (definitions_ == nullptr) definitions_ = catalog_.Load(*this);
+  return *definitions_;
+}
+
+void LaminaTransaction::DefinitionsChanged() {
+  changed_definitions_ = true;
+  if (definitions_ != nullptr) former_.push_back(std::move(definitions_));
+  definitions_ = nullptr;
+}
+
+void LaminaTransaction::Restart() {
+  data_ = nullptr;
+  DefinitionsChanged();
+}
+
+Result<CommitResult> LaminaTransaction::Commit() {
+  if (data_ == nullptr || data_->pending_facts() == 0) {
+    data_ = nullptr;
+    return CommitResult{};
+  }
+  Result<CommitResult> result = data_->Commit();
+  data_ = nullptr;
+  return result;
+}
+
+void LaminaTransaction::Rollback() { data_ = nullptr; }
+
+duckdb::Transaction& LaminaTransactionManager::StartTransaction(duckdb::ClientContext& context) {
+  auto transaction = duckdb::make_uniq<LaminaTransaction>(*this, context, catalog_);
+  LaminaTransaction& out = *transaction;
+  base::MutexLock lock(&mu_);
+  open_[out] = std::move(transaction);
+  return out;
+}
+
+duckdb::ErrorData LaminaTransactionManager::CommitTransaction(duckdb::ClientContext& context,
+                                                              duckdb::Transaction& transaction) {
+  auto& ours = transaction.Cast<LaminaTransaction>();
+  const bool changed = ours.has_changed_definitions();
+  const Result<CommitResult> result = ours.Commit();
+  if (changed) catalog_.Invalidate();
+  Forget(transaction);
+  const auto state = context.registered_state->Get<SessionState>(SessionState::kKey);
+  if (result.ok()) {
+    if (state != nullptr && result->commit.value != 0) state->commit = *result;
+    return {};
+  }
+  if (state != nullptr) state->commit_error = result.status();
+  return ToDuckDB(result.status());
+}
+
+void LaminaTransactionManager::RollbackTransaction(duckdb::Transaction& transaction) {
+  transaction.Cast<LaminaTransaction>().Rollback();
+  Forget(transaction);
+}
+
+void LaminaTransactionManager::Checkpoint(duckdb::ClientContext&, bool) {
+  ThrowIfError(catalog_.database()->Flush());
+}
+
+void LaminaTransactionManager::Forget(duckdb::Transaction& transaction) {
+  duckdb::unique_ptr<LaminaTransaction> ended;  // its end may take long: not under the lock
+  base::MutexLock lock(&mu_);
+  const auto it = open_.find(transaction);
+  if (it == open_.end()) return;
+  ended = std::move(it->second);
+  open_.erase(it);
+  lock.Unlock();
+}
+
+}  // namespace lamina::sql

@@ -1,0 +1,72 @@
+// A transaction of DuckDB over ours: one of LaminaDB and the catalogue as it sees it.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "lamina/database.h"
+#include "sql/duckdb_api.h"
+
+namespace lamina::sql {
+
+class CatalogSnapshot;
+class LaminaCatalog;
+
+class LaminaTransaction final : public duckdb::Transaction {
+ public:
+  LaminaTransaction(duckdb::TransactionManager& manager, duckdb::ClientContext& context,
+                    LaminaCatalog& catalog);
+  ~LaminaTransaction() override;
+
+  static LaminaTransaction& Get(duckdb::ClientContext& context, duckdb::Catalog& catalog);
+
+  /// Begun at the first call. Throws.
+  lamina::Transaction& data();
+  /// Serializes what several operators of one statement do with data().
+  base::Mutex& mu() { return mu_; }
+  /// What is defined, as this transaction sees it. Stays alive as long as the transaction.
+  CatalogSnapshot& definitions();
+  /// After a change of a definition, or a return to a savepoint.
+  void DefinitionsChanged();
+  /// Of a change that LaminaDB has made at once: a fresh look at the database. Only while nothing
+  /// was written.
+  void Restart();
+
+  Result<CommitResult> Commit();
+  void Rollback();
+  bool has_changed_definitions() const { return changed_definitions_; }
+
+ private:
+  LaminaCatalog& catalog_;
+  Database* const database_;
+  base::Mutex mu_;
+  std::unique_ptr<lamina::Transaction> data_;
+  std::shared_ptr<CatalogSnapshot> definitions_;
+  /// Plans of this transaction may still point into them.
+  std::vector<std::shared_ptr<CatalogSnapshot>> former_;
+  bool changed_definitions_ = false;
+};
+
+class LaminaTransactionManager final : public duckdb::TransactionManager {
+ public:
+  LaminaTransactionManager(duckdb::AttachedDatabase& db, LaminaCatalog& catalog)
+      : TransactionManager(db), catalog_(catalog) {}
+
+  duckdb::Transaction& StartTransaction(duckdb::ClientContext& context) override;
+  duckdb::ErrorData CommitTransaction(duckdb::ClientContext& context,
+                                      duckdb::Transaction& transaction) override;
+  void RollbackTransaction(duckdb::Transaction& transaction) override;
+  void Checkpoint(duckdb::ClientContext& context, bool force) override;
+
+ private:
+  void Forget(duckdb::Transaction& transaction);
+
+  LaminaCatalog& catalog_;
+  base::Mutex mu_;
+  duckdb::reference_map_t<duckdb::Transaction, duckdb::unique_ptr<LaminaTransaction>> open_;
+};
+
+}  // namespace lamina::sql

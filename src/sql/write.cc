@@ -1,0 +1,616 @@
+// INSERT, UPDATE, DELETE and MERGE: operators that hand rows to the transaction.
+//
+// Inserts go as they come: a scan that is open does not see them. Updates and deletes wait for the
+// end of their input, so that a row's new key cannot meet another row's old one.
+#include <algorithm>
+#include <unordered_set>
+
+#include <arrow/api.h>
+#include <duckdb/common/types/column/column_data_collection.hpp>
+#include <duckdb/execution/operator/persistent/physical_merge_into.hpp>
+#include <duckdb/execution/operator/projection/physical_projection.hpp>
+#include <duckdb/parser/parsed_data/create_table_info.hpp>
+#include <duckdb/planner/constraints/bound_check_constraint.hpp>
+#include <duckdb/planner/constraints/bound_not_null_constraint.hpp>
+#include <duckdb/planner/expression/bound_reference_expression.hpp>
+#include <duckdb/planner/operator/logical_create_table.hpp>
+#include <duckdb/planner/operator/logical_merge_into.hpp>
+#include <duckdb/planner/parsed_data/bound_create_table_info.hpp>
+#include <fmt/format.h>
+
+#include "sql/error_translation.h"
+#include "sql/schema_entry.h"
+#include "sql/table_entry.h"
+#include "sql/transaction.h"
+#include "sql/vectors.h"
+
+namespace lamina::sql {
+namespace {
+
+using duckdb::DataChunk;
+using duckdb::ExecutionContext;
+using duckdb::idx_t;
+using duckdb::PhysicalOperator;
+
+/// What constraints of SQL say of whole rows. The primary key is the database's to check.
+class RowChecks {
+ public:
+  RowChecks(duckdb::ClientContext& context, const LaminaTableEntry& table) : table_(table) {
+    auto binder = duckdb::Binder::CreateBinder(context);
+    bound_ = binder->BindConstraints(const_cast<LaminaTableEntry&>(table));  // NOLINT: not changed
+    for (const auto& constraint : bound_) {
+      if (constraint->type != duckdb::ConstraintType::CHECK) continue;
+      checks_.push_back(duckdb::make_uniq<duckdb::ExpressionExecutor>(
+          context, *constraint->Cast<duckdb::BoundCheckConstraint>().expression));
+    }
+  }
+
+  /// `rows` has the physical columns. Throws T3001, T3004.
+  void Check(DataChunk& rows) {
+    size_t check = 0;
+    for (size_t i = 0; i < bound_.size(); ++i) {
+      if (bound_[i]->type == duckdb::ConstraintType::NOT_NULL) {
+        const auto column = bound_[i]->Cast<duckdb::BoundNotNullConstraint>().index;
+        duckdb::UnifiedVectorFormat format;
+        rows.data[column.index].ToUnifiedFormat(rows.size(), format);
+        if (format.validity.AllValid()) continue;
+        for (idx_t row = 0; row < rows.size(); ++row) {
+          if (format.validity.RowIsValid(format.sel->get_index(row))) continue;
+          Throw(MakeSqlError(
+              "T3001", fmt::format("NULL in a column that is NOT NULL: table={} column={}",
+                                   table_.name, table_.GetColumns().GetColumn(column).Name())));
+        }
+      } else if (bound_[i]->type == duckdb::ConstraintType::CHECK) {
+        duckdb::Vector result(duckdb::LogicalType::INTEGER, rows.size());
+        checks_[check++]->ExecuteExpression(rows, result);
+        duckdb::UnifiedVectorFormat format;
+        result.ToUnifiedFormat(rows.size(), format);
+        const auto* passed = duckdb::UnifiedVectorFormat::GetData<int32_t>(format);
+        for (idx_t row = 0; row < rows.size(); ++row) {
+          const auto at = format.sel->get_index(row);
+          if (!format.validity.RowIsValid(at) || passed[at] != 0) continue;  // unknown passes
+          Throw(MakeSqlError("T3004", fmt::format("a CHECK constraint says no: table={} check={}",
+                                                  table_.name, CheckText(i))));
+        }
+      }
+    }
+  }
+
+ private:
+  std::string CheckText(size_t bound) const { return table_.GetConstraints()[bound]->ToString(); }
+
+  const LaminaTableEntry& table_;
+  duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> bound_;
+  std::vector<duckdb::unique_ptr<duckdb::ExpressionExecutor>> checks_;
+};
+
+/// Physical columns as the database wants them.
+std::shared_ptr<arrow::RecordBatch> ToBatch(const LaminaTableEntry& table, DataChunk& rows) {
+  const auto& schema = table.table().schema;
+  arrow::ArrayVector columns;
+  for (int i = 0; i < schema->num_fields(); ++i) {
+    columns.push_back(
+        ValueOrThrow(ToArray(rows.data[table.PhysicalOf(i)], static_cast<int64_t>(rows.size()),
+                             schema->field(i)->type())));
+  }
+  return arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()), std::move(columns));
+}
+
+/// The row-id columns of a chunk, from `first` on: key (or row id), then validity.
+struct RowIds {
+  std::shared_ptr<arrow::RecordBatch> keys;
+  std::shared_ptr<arrow::Array> valid_from, valid_to;  // int64; null is open
+
+  static RowIds Of(const LaminaTableEntry& table, DataChunk& chunk, idx_t first) {
+    const auto count = static_cast<int64_t>(chunk.size());
+    RowIds out;
+    arrow::FieldVector fields;
+    arrow::ArrayVector columns;
+    if (table.table().key.empty()) {
+      fields.push_back(arrow::field("_rowid", arrow::int64(), false));
+      columns.push_back(ValueOrThrow(ToArray(chunk.data[first++], count, arrow::int64())));
+    }
+    for (const std::string& name : table.table().key) {
+      const auto field = table.table().schema->GetFieldByName(name);
+      fields.push_back(field);
+      columns.push_back(ValueOrThrow(ToArray(chunk.data[first++], count, field->type())));
+    }
+    out.keys =
+        arrow::RecordBatch::Make(arrow::schema(std::move(fields)), count, std::move(columns));
+    out.valid_from = Times(chunk.data[first++], count);
+    out.valid_to = Times(chunk.data[first], count);
+    return out;
+  }
+
+  /// One text a row, equal for equal rows.
+  std::vector<std::string> Texts() const {
+    std::vector<std::string> out(static_cast<size_t>(keys->num_rows()));
+    const auto add = [&](const arrow::Array& column) {
+      for (size_t i = 0; i < out.size(); ++i) {
+        const std::string text =
+            column.IsNull(static_cast<int64_t>(i))
+                ? std::string("-")
+                : ValueOrThrow(column.GetScalar(static_cast<int64_t>(i)))->ToString();
+        out[i] += fmt::format("{}:{}", text.size(), text);
+      }
+    };
+    for (const auto& column : keys->columns()) add(*column);
+    add(*valid_from);
+    return out;
+  }
+
+  WriteOptions Options() const {
+    WriteOptions out;
+    out.valid_from = valid_from;
+    out.valid_to = valid_to;
+    return out;
+  }
+
+ private:
+  static std::shared_ptr<arrow::Array> Times(duckdb::Vector& vector, int64_t count) {
+    duckdb::UnifiedVectorFormat format;
+    vector.ToUnifiedFormat(static_cast<idx_t>(count), format);
+    const auto* values = duckdb::UnifiedVectorFormat::GetData<int64_t>(format);
+    arrow::Int64Builder builder;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t value = values[format.sel->get_index(static_cast<idx_t>(i))];
+      ThrowIfError(value == INT64_MAX || value == -INT64_MAX ? builder.AppendNull()
+                                                             : builder.Append(value));
+    }
+    return ValueOrThrow(builder.Finish());
+  }
+};
+
+/// T3003 instead of the plain error.
+Status AsKeyViolation(const LaminaTableEntry& table, const Status& status) {
+  if (CodeOf(status) != ErrorCode::kAlreadyExists) return status;
+  return MakeSqlError("T3003",
+                      fmt::format("another row has this primary key: table={} cause={}", table.name,
+                                  MessageOf(status)),
+                      "INSERT … ON CONFLICT DO UPDATE or DO NOTHING says what to do then");
+}
+
+struct WriteState final : public duckdb::GlobalSinkState {
+  WriteState(duckdb::ClientContext& context, LaminaTableEntry& entry, bool returning)
+      : transaction(LaminaTransaction::Get(context, entry.catalog)), table(entry) {
+    if (!returning) return;
+    duckdb::vector<duckdb::LogicalType> types;
+    for (const auto& column : entry.GetColumns().Physical()) types.push_back(column.Type());
+    returned = duckdb::make_uniq<duckdb::ColumnDataCollection>(context, std::move(types));
+  }
+  LaminaTransaction& transaction;
+  LaminaTableEntry& table;
+  duckdb::unique_ptr<duckdb::ColumnDataCollection> returned;  // null: not asked for
+  idx_t count = 0;
+
+  // Updates and deletes, until the end of the input.
+  struct Change {
+    RowIds old;
+    std::shared_ptr<arrow::RecordBatch> rows;  // null: a delete
+  };
+  std::vector<Change> changes;
+  std::unordered_set<std::string> seen;
+  std::unique_ptr<RowChecks> checks;
+};
+
+struct ReturnState final : public duckdb::GlobalSourceState {
+  duckdb::ColumnDataScanState scan;
+  bool begun = false;
+};
+
+class WriteOperator : public PhysicalOperator {
+ public:
+  WriteOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
+                LaminaTableEntry& table, bool returning, idx_t cardinality)
+      : PhysicalOperator(plan, duckdb::PhysicalOperatorType::EXTENSION, std::move(types),
+                         cardinality),
+        table_(table),
+        returning_(returning) {}
+
+  bool IsSink() const override { return true; }
+  bool IsSource() const override { return true; }
+
+  duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(
+      duckdb::ClientContext& context) const override {
+    return duckdb::make_uniq<WriteState>(context, table_, returning_);
+  }
+  duckdb::unique_ptr<duckdb::GlobalSourceState> GetGlobalSourceState(
+      duckdb::ClientContext&) const override {
+    return duckdb::make_uniq<ReturnState>();
+  }
+  duckdb::SourceResultType GetDataInternal(ExecutionContext&, DataChunk& chunk,
+                                           duckdb::OperatorSourceInput& input) const override {
+    auto& state = sink_state->Cast<WriteState>();
+    if (!returning_) {
+      chunk.SetCardinality(1);
+      chunk.SetValue(0, 0, duckdb::Value::BIGINT(static_cast<int64_t>(state.count)));
+      return duckdb::SourceResultType::FINISHED;
+    }
+    auto& source = input.global_state.Cast<ReturnState>();
+    if (!std::exchange(source.begun, true)) state.returned->InitializeScan(source.scan);
+    state.returned->Scan(source.scan, chunk);
+    return chunk.size() == 0 ? duckdb::SourceResultType::FINISHED
+                             : duckdb::SourceResultType::HAVE_MORE_OUTPUT;
+  }
+  duckdb::InsertionOrderPreservingMap<duckdb::string> ParamsToString() const override {
+    duckdb::InsertionOrderPreservingMap<duckdb::string> out;
+    out["Table"] = table_.name;
+    return out;
+  }
+
+ protected:
+  LaminaTableEntry& table_;
+  const bool returning_;
+};
+
+class InsertOperator final : public WriteOperator {
+ public:
+  using WriteOperator::WriteOperator;
+  duckdb::string GetName() const override { return "LAMINA_INSERT"; }
+
+  duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
+                              duckdb::OperatorSinkInput& input) const override {
+    auto& state = input.global_state.Cast<WriteState>();
+    Insert(context.client, state, chunk);
+    return duckdb::SinkResultType::NEED_MORE_INPUT;
+  }
+
+  static void Insert(duckdb::ClientContext& context, WriteState& state, DataChunk& chunk) {
+    if (chunk.size() == 0) return;
+    if (state.checks == nullptr) state.checks = std::make_unique<RowChecks>(context, state.table);
+    state.checks->Check(chunk);
+    const auto batch = ToBatch(state.table, chunk);
+    base::MutexLock lock(&state.transaction.mu());
+    const std::string& name = state.table.table().name;
+    const Status status = state.table.table().key.empty()
+                              ? state.transaction.data().Put(name, batch)
+                              : state.transaction.data().Insert(name, batch);
+    ThrowIfError(AsKeyViolation(state.table, status));
+    state.count += chunk.size();
+    if (state.returned != nullptr) state.returned->Append(chunk);
+  }
+};
+
+class DeleteOperator final : public WriteOperator {
+ public:
+  DeleteOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
+                 LaminaTableEntry& table, bool returning, idx_t cardinality, idx_t row_ids)
+      : WriteOperator(plan, std::move(types), table, returning, cardinality), row_ids_(row_ids) {}
+  duckdb::string GetName() const override { return "LAMINA_DELETE"; }
+
+  duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
+                              duckdb::OperatorSinkInput& input) const override {
+    auto& state = input.global_state.Cast<WriteState>();
+    RowIds old = RowIds::Of(table_, chunk, row_ids_);
+    const auto texts = old.Texts();
+    std::vector<int64_t> fresh;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (state.seen.insert(texts[i]).second) fresh.push_back(static_cast<int64_t>(i));
+    }
+    state.count += fresh.size();
+    if (state.returned != nullptr) Return(context.client, state, old, fresh);
+    state.changes.push_back({std::move(old), nullptr});
+    return duckdb::SinkResultType::NEED_MORE_INPUT;
+  }
+
+  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&, duckdb::ClientContext&,
+                                    duckdb::OperatorSinkFinalizeInput& input) const override {
+    auto& state = input.global_state.Cast<WriteState>();
+    base::MutexLock lock(&state.transaction.mu());
+    for (const auto& change : state.changes) {
+      ThrowIfError(state.transaction.data().Delete(table_.table().name, change.old.keys,
+                                                   change.old.Options()));
+    }
+    state.changes.clear();
+    return duckdb::SinkFinalizeType::READY;
+  }
+
+ private:
+  /// The rows that go, read once more by their keys.
+  void Return(duckdb::ClientContext& context, WriteState& state, const RowIds& old,
+              const std::vector<int64_t>& rows) const {
+    if (table_.table().key.empty()) {
+      Throw(MakeSqlError("T4009", "DELETE … RETURNING needs a table with a primary key",
+                         "SELECT the rows first, in the same transaction"));
+    }
+    DataChunk chunk;
+    chunk.Initialize(context, state.returned->Types());
+    base::MutexLock lock(&state.transaction.mu());
+    for (const int64_t row : rows) {
+      Key key;
+      for (const auto& column : old.keys->columns())
+        key.push_back(ValueOrThrow(column->GetScalar(row)));
+      const auto& from = static_cast<const arrow::Int64Array&>(*old.valid_from);
+      const ValidTime at = from.IsNull(row) ? ValidTime::Min() : ValidTime{from.Value(row)};
+      const auto batch = ValueOrThrow(
+          state.transaction.data().Get(table_.table().name, key, {}, ValidPeriod::At(at)));
+      if (batch->num_rows() == 0) continue;
+      chunk.Reset();
+      for (int i = 0; i < batch->num_columns(); ++i)
+        ToVector(batch->column(i), 0, 1, &chunk.data[table_.PhysicalOf(i)]);
+      chunk.SetCardinality(1);
+      state.returned->Append(chunk);
+    }
+  }
+
+  const idx_t row_ids_;
+};
+
+class UpdateOperator final : public WriteOperator {
+ public:
+  UpdateOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
+                 LaminaTableEntry& table, bool returning, idx_t cardinality,
+                 duckdb::vector<duckdb::PhysicalIndex> columns,
+                 duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions,
+                 duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> defaults, idx_t row_ids)
+      : WriteOperator(plan, std::move(types), table, returning, cardinality),
+        columns_(std::move(columns)),
+        expressions_(std::move(expressions)),
+        defaults_(std::move(defaults)),
+        row_ids_(row_ids) {}
+  duckdb::string GetName() const override { return "LAMINA_UPDATE"; }
+
+  duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
+                              duckdb::OperatorSinkInput& input) const override {
+    auto& state = input.global_state.Cast<WriteState>();
+    if (chunk.size() == 0) return duckdb::SinkResultType::NEED_MORE_INPUT;
+    // A row that several rows of the other side match is updated once, by the first of them.
+    const auto texts = RowIds::Of(table_, chunk, row_ids_).Texts();
+    duckdb::SelectionVector fresh(chunk.size());
+    idx_t kept = 0;
+    for (idx_t i = 0; i < texts.size(); ++i) {
+      if (state.seen.insert(texts[i]).second) fresh.set_index(kept++, i);
+    }
+    if (kept == 0) return duckdb::SinkResultType::NEED_MORE_INPUT;
+    if (kept < chunk.size()) chunk.Slice(fresh, kept);
+
+    DataChunk rows;
+    duckdb::vector<duckdb::LogicalType> types;
+    for (const auto& column : table_.GetColumns().Physical()) types.push_back(column.Type());
+    rows.Initialize(context.client, types, chunk.size());
+    rows.SetCardinality(chunk.size());
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      const duckdb::Expression& expression =
+          expressions_[i]->type == duckdb::ExpressionType::VALUE_DEFAULT
+              ? *defaults_[columns_[i].index]
+              : *expressions_[i];
+      duckdb::ExpressionExecutor executor(context.client, expression);
+      executor.ExecuteExpression(chunk, rows.data[columns_[i].index]);
+    }
+    if (state.checks == nullptr) state.checks = std::make_unique<RowChecks>(context.client, table_);
+    state.checks->Check(rows);
+    state.count += rows.size();
+    state.changes.push_back({RowIds::Of(table_, chunk, row_ids_), ToBatch(table_, rows)});
+    if (state.returned != nullptr) state.returned->Append(rows);
+    return duckdb::SinkResultType::NEED_MORE_INPUT;
+  }
+
+  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&, duckdb::ClientContext&,
+                                    duckdb::OperatorSinkFinalizeInput& input) const override {
+    auto& state = input.global_state.Cast<WriteState>();
+    base::MutexLock lock(&state.transaction.mu());
+    lamina::Transaction& data = state.transaction.data();
+    const std::string& name = table_.table().name;
+    const bool moves = table_.table().key.empty() || SetsKey();
+    if (moves) {
+      for (const auto& change : state.changes)
+        ThrowIfError(data.Delete(name, change.old.keys, change.old.Options()));
+    }
+    for (const auto& change : state.changes) {
+      const WriteOptions options = change.old.Options();
+      ThrowIfError(AsKeyViolation(table_, moves && !table_.table().key.empty()
+                                              ? data.Insert(name, change.rows, options)
+                                              : data.Put(name, change.rows, options)));
+    }
+    state.changes.clear();
+    return duckdb::SinkFinalizeType::READY;
+  }
+
+ private:
+  /// Whether a key column may get another value.
+  bool SetsKey() const {
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      const std::string& column = table_.GetColumns().GetColumn(columns_[i]).Name();
+      const auto& key = table_.table().key;
+      if (std::find(key.begin(), key.end(), column) == key.end()) continue;
+      // Columns that are only passed on come in behind those that are set.
+      if (i < set_columns_) return true;
+    }
+    return false;
+  }
+
+ public:
+  /// How many of the columns the statement sets; the others are passed on.
+  size_t set_columns_ = ~size_t{0};
+
+ private:
+  const duckdb::vector<duckdb::PhysicalIndex> columns_;
+  const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions_;
+  const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> defaults_;
+  const idx_t row_ids_;
+};
+
+/// CREATE TABLE AS: makes the table when it begins.
+class CreateTableAsOperator final : public PhysicalOperator {
+ public:
+  CreateTableAsOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
+                        duckdb::SchemaCatalogEntry& schema,
+                        duckdb::unique_ptr<duckdb::BoundCreateTableInfo> info, idx_t cardinality)
+      : PhysicalOperator(plan, duckdb::PhysicalOperatorType::EXTENSION, std::move(types),
+                         cardinality),
+        schema_(schema),
+        info_(std::move(info)) {}
+
+  duckdb::string GetName() const override { return "LAMINA_CREATE_TABLE_AS"; }
+  bool IsSink() const override { return true; }
+  bool IsSource() const override { return true; }
+
+  struct State final : public duckdb::GlobalSinkState {
+    std::unique_ptr<WriteState> insert;  // null: the table was there, and IF NOT EXISTS said
+  };
+
+  duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(
+      duckdb::ClientContext& context) const override {
+    auto out = duckdb::make_uniq<State>();
+    auto entry = schema_.CreateTable(schema_.GetCatalogTransaction(context), *info_);
+    if (entry != nullptr)
+      out->insert = std::make_unique<WriteState>(context, entry->Cast<LaminaTableEntry>(), false);
+    return out;
+  }
+  duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
+                              duckdb::OperatorSinkInput& input) const override {
+    auto& state = input.global_state.Cast<State>();
+    if (state.insert != nullptr) InsertOperator::Insert(context.client, *state.insert, chunk);
+    return duckdb::SinkResultType::NEED_MORE_INPUT;
+  }
+  duckdb::SourceResultType GetDataInternal(ExecutionContext&, DataChunk& chunk,
+                                           duckdb::OperatorSourceInput&) const override {
+    auto& state = sink_state->Cast<State>();
+    chunk.SetCardinality(1);
+    chunk.SetValue(0, 0,
+                   duckdb::Value::BIGINT(
+                       state.insert == nullptr ? 0 : static_cast<int64_t>(state.insert->count)));
+    return duckdb::SourceResultType::FINISHED;
+  }
+
+ private:
+  duckdb::SchemaCatalogEntry& schema_;
+  duckdb::unique_ptr<duckdb::BoundCreateTableInfo> info_;
+};
+
+idx_t RowIdCount(const LaminaTableEntry& table) { return table.GetRowIdColumns().size(); }
+
+UpdateOperator& MakeUpdate(duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalUpdate& op,
+                           idx_t row_ids) {
+  auto& table = op.table.Cast<LaminaTableEntry>();
+  return planner
+      .Make<UpdateOperator>(op.types, table, op.return_chunk, op.estimated_cardinality, op.columns,
+                            std::move(op.expressions), std::move(op.bound_defaults), row_ids)
+      .Cast<UpdateOperator>();
+}
+
+}  // namespace
+
+duckdb::PhysicalOperator& LaminaCatalog::PlanCreateTableAs(duckdb::ClientContext&,
+                                                           duckdb::PhysicalPlanGenerator& planner,
+                                                           duckdb::LogicalCreateTable& op,
+                                                           duckdb::PhysicalOperator& plan) {
+  auto& out = planner.Make<CreateTableAsOperator>(op.types, op.schema, std::move(op.info),
+                                                  op.estimated_cardinality);
+  out.children.push_back(plan);
+  return out;
+}
+
+duckdb::PhysicalOperator& LaminaCatalog::PlanInsert(
+    duckdb::ClientContext&, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalInsert& op,
+    duckdb::optional_ptr<duckdb::PhysicalOperator> plan) {
+  if (op.on_conflict_info.action_type != duckdb::OnConflictAction::THROW)
+    Throw(MakeSqlError("T4009", "this form of ON CONFLICT is not there yet"));
+  if (plan != nullptr && !op.column_index_map.empty())
+    plan = planner.ResolveDefaultsProjection(op, *plan);
+  auto& out = planner.Make<InsertOperator>(op.types, op.table.Cast<LaminaTableEntry>(),
+                                           op.return_chunk, op.estimated_cardinality);
+  if (plan != nullptr) out.children.push_back(*plan);
+  return out;
+}
+
+duckdb::PhysicalOperator& LaminaCatalog::PlanDelete(duckdb::ClientContext&,
+                                                    duckdb::PhysicalPlanGenerator& planner,
+                                                    duckdb::LogicalDelete& op,
+                                                    duckdb::PhysicalOperator& plan) {
+  auto& table = op.table.Cast<LaminaTableEntry>();
+  const idx_t row_ids = op.expressions[0]->Cast<duckdb::BoundReferenceExpression>().index;
+  auto& out = planner.Make<DeleteOperator>(op.types, table, op.return_chunk,
+                                           op.estimated_cardinality, row_ids);
+  out.children.push_back(plan);
+  return out;
+}
+
+duckdb::PhysicalOperator& LaminaCatalog::PlanUpdate(duckdb::ClientContext&,
+                                                    duckdb::PhysicalPlanGenerator& planner,
+                                                    duckdb::LogicalUpdate& op,
+                                                    duckdb::PhysicalOperator& plan) {
+  const idx_t row_ids = plan.types.size() - RowIdCount(op.table.Cast<LaminaTableEntry>());
+  auto& out = MakeUpdate(planner, op, row_ids);
+  out.children.push_back(plan);
+  return out;
+}
+
+duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& context,
+                                                       duckdb::PhysicalPlanGenerator& planner,
+                                                       duckdb::LogicalMergeInto& op,
+                                                       duckdb::PhysicalOperator& plan) {
+  duckdb::map<duckdb::MergeActionCondition,
+              duckdb::vector<duckdb::unique_ptr<duckdb::MergeIntoOperator>>>
+      actions;
+  auto& table = op.table.Cast<LaminaTableEntry>();
+  for (auto& [condition, bound] : op.actions) {
+    auto& planned = actions[condition];
+    for (auto& action : bound) {
+      auto out = duckdb::make_uniq<duckdb::MergeIntoOperator>();
+      out->action_type = action->action_type;
+      out->condition = std::move(action->condition);
+      switch (action->action_type) {
+        case duckdb::MergeActionType::MERGE_UPDATE: {
+          duckdb::LogicalUpdate update(op.table);
+          for (const auto& of : op.bound_defaults) update.bound_defaults.push_back(of->Copy());
+          update.expressions = std::move(action->expressions);
+          update.columns = std::move(action->columns);
+          update.return_chunk = op.return_chunk;
+          update.types = op.return_chunk
+                             ? table.GetTypes()
+                             : duckdb::vector<duckdb::LogicalType>{duckdb::LogicalType::BIGINT};
+          out->op = MakeUpdate(planner, update, op.row_id_start);
+          break;
+        }
+        case duckdb::MergeActionType::MERGE_DELETE: {
+          out->op = planner.Make<DeleteOperator>(
+              op.return_chunk ? table.GetTypes()
+                              : duckdb::vector<duckdb::LogicalType>{duckdb::LogicalType::BIGINT},
+              table, op.return_chunk, op.estimated_cardinality, op.row_id_start);
+          break;
+        }
+        case duckdb::MergeActionType::MERGE_INSERT: {
+          if (!action->column_index_map.empty()) {
+            duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> all;
+            for (const auto& column : table.GetColumns().Physical()) {
+              const auto mapped = action->column_index_map[column.Physical()];
+              all.push_back(mapped == duckdb::DConstants::INVALID_INDEX
+                                ? op.bound_defaults[column.StorageOid()]->Copy()
+                                : std::move(action->expressions[mapped]));
+            }
+            action->expressions = std::move(all);
+          }
+          out->expressions = std::move(action->expressions);
+          out->op = planner.Make<InsertOperator>(
+              op.return_chunk ? table.GetTypes()
+                              : duckdb::vector<duckdb::LogicalType>{duckdb::LogicalType::BIGINT},
+              table, op.return_chunk, op.estimated_cardinality);
+          break;
+        }
+        case duckdb::MergeActionType::MERGE_ERROR:
+          out->expressions = std::move(action->expressions);
+          break;
+        case duckdb::MergeActionType::MERGE_DO_NOTHING:
+          break;
+        default:
+          Throw(MakeSqlError("T4009", "this action of MERGE is not there yet"));
+      }
+      planned.push_back(std::move(out));
+    }
+  }
+  (void)context;
+  auto& out = planner.Make<duckdb::PhysicalMergeInto>(op.types, std::move(actions), op.row_id_start,
+                                                      op.source_marker, /*parallel=*/false,
+                                                      op.return_chunk);
+  out.children.push_back(plan);
+  return out;
+}
+
+duckdb::unique_ptr<duckdb::LogicalOperator> LaminaCatalog::BindCreateIndex(
+    duckdb::Binder&, duckdb::CreateStatement&, duckdb::TableCatalogEntry&,
+    duckdb::unique_ptr<duckdb::LogicalOperator>) {
+  Throw(MakeSqlError("T4009", "CREATE INDEX is not there yet", "PRIMARY KEY columns are indexed"));
+}
+
+}  // namespace lamina::sql
