@@ -98,8 +98,8 @@ pinned_file() {
   return 1
 }
 
-# Downloads what downloads/ lacks. pip asks a source archive for its metadata by running its build backend; the stand-ins
-# below for setuptools and scikit-build-core answer from PKG-INFO instead: what is fetched stays data.
+# Downloads what downloads/ lacks. pip asks a source archive for its metadata by running its build backend; the
+# stand-ins below for setuptools and scikit-build-core answer from PKG-INFO instead: what is fetched stays data.
 download() {
   local pip=("$1/bin/python" -m pip --quiet --disable-pip-version-check)
   local fetch=("${pip[@]}" download --no-deps --require-hashes --dest "$cache/downloads")
@@ -208,7 +208,9 @@ PYTHON
 # The library has no build identification of its own that could be compared without loading it; src/sql checks that
 # library and headers are of one source (DuckDB::SourceID) when a database is opened.
 unpack_duckdb() {
-  "$1/bin/python" - "$(pinned_file requirements-source.txt duckdb)" "$cache/downloads/$duckdb_file" "$work/duckdb" <<'PYTHON'
+  local headers
+  headers="$(pinned_file requirements-source.txt duckdb)"
+  "$1/bin/python" - "$headers" "$cache/downloads/$duckdb_file" "$work/duckdb" <<'PYTHON'
 import pathlib
 import sys
 import tarfile

@@ -50,7 +50,7 @@ DOORS = {
     "netinet/": ["server"],
     "arpa/inet.h": ["server"],
     "CLI/": ["cli", "slt"],
-    "nlohmann/": ["cli", "iceberg", "server"],
+    "nlohmann/": ["cli", "iceberg", "server", "sql"],
     "sqlite3": [],
     "gtest/": [],
     "rapidcheck": [],

@@ -6,12 +6,12 @@
 // ROLLBACK and ROLLBACK TO are taken, whatever DuckDB would allow. A statement outside a
 // transaction that loses against another commit is run again.
 #include <atomic>
-#include <chrono>
 #include <utility>
 
 #include <duckdb/main/valid_checker.hpp>
 #include <fmt/format.h>
 
+#include "base/clock.h"
 #include "sql/error_translation.h"
 #include "sql/lexer.h"
 #include "sql/result.h"
@@ -24,7 +24,7 @@ namespace lamina::sql {
 namespace {
 
 constexpr int kAttemptsMax = 16;
-constexpr auto kProgressEvery = std::chrono::milliseconds(100);
+constexpr int64_t kProgressNanos = 100'000'000;
 
 std::string TagOf(duckdb::StatementType type) {
   using duckdb::StatementType;
@@ -431,7 +431,7 @@ class ConnectionImpl final : public Connection {
   }
 
   Status Await(duckdb::PendingQueryResult& pending, std::string_view sql, size_t offset) {
-    auto reported = std::chrono::steady_clock::now();
+    int64_t reported = base::SystemClock()->MonotonicNanos();
     for (;;) {
       const auto state = pending.ExecuteTask();
       if (duckdb::PendingQueryResult::IsResultReady(state)) break;
@@ -439,8 +439,8 @@ class ConnectionImpl final : public Connection {
           state == duckdb::PendingExecutionResult::NO_TASKS_AVAILABLE)
         pending.WaitForTask();
       if (progress_callback_ == nullptr) continue;
-      const auto now = std::chrono::steady_clock::now();
-      if (now - reported < kProgressEvery) continue;
+      const int64_t now = base::SystemClock()->MonotonicNanos();
+      if (now - reported < kProgressNanos) continue;
       reported = now;
       if (!progress_callback_(progress())) duck_.Interrupt();
     }

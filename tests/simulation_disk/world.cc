@@ -256,8 +256,8 @@ DatabaseOptions SmallOptions() {
   options.footer_cache_bytes = 1 << 20;
   options.deletion_cache_bytes = 1 << 20;
   options.background_threads = 1;
-  // ZSTD sets up a large context for each of the tiny chunks here: an eighth of all the time. Two of
-  // the random scenarios keep it.
+  // ZSTD sets up a large context for each of the tiny chunks here: an eighth of all the time. Two
+  // of the random scenarios keep it.
   options.last_codec = Codec::kLz4;
   return options;
 }
