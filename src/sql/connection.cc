@@ -421,6 +421,10 @@ class ConnectionImpl final : public Connection {
   Status Translate(const duckdb::ErrorData& error, std::string_view sql, size_t offset) {
     if (!state_->commit_error.ok())
       return AsSqlError(std::exchange(state_->commit_error, Status::OK()));
+    if (state_->read_only && error.Type() == duckdb::ExceptionType::TRANSACTION) {
+      return MakeSqlError("T5007", "the transaction is read-only",
+                          "ROLLBACK it and BEGIN one that writes");
+    }
     return FromDuckDB(error, sql, offset);
   }
 
@@ -480,6 +484,7 @@ class ConnectionImpl final : public Connection {
     state_->read_only = control.read_only;
     ARROW_RETURN_NOT_OK(AtDuckDBBorder("", 0, [&]() -> Status {
       duck_.BeginTransaction();
+      if (control.read_only) duck_.context->transaction.SetReadOnly();
       return Status::OK();
     }));
     in_block_ = true;

@@ -238,6 +238,14 @@ TEST_F(TableTest, TimeColumnsAreHiddenAndCanBeAsked) {
             "1,-infinity,infinity,infinity,true");
 }
 
+TEST_F(TableTest, AReadOnlyTransactionRefusesWrites) {
+  Do("CREATE TABLE t (id INT PRIMARY KEY); BEGIN TRANSACTION READ ONLY");
+  EXPECT_EQ(Rows("SELECT count(*) FROM t"), "0");
+  EXPECT_EQ(Fails("INSERT INTO t VALUES (1)"), "T5007");
+  Do("ROLLBACK; INSERT INTO t VALUES (1)");
+  EXPECT_EQ(Rows("SELECT count(*) FROM t"), "1");
+}
+
 TEST_F(TableTest, DefinitionsInsideATransactionAreRefusedForNow) {
   Do("BEGIN");
   EXPECT_EQ(Fails("CREATE TABLE t (a INT)"), "T5005");
