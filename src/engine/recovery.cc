@@ -215,6 +215,7 @@ Status EngineImpl::LoadAndReplay() {
   appended_.store(newest_.value, std::memory_order_release);
   // Replay synced the log's end when it sealed it.
   durable_.store(newest_.value, std::memory_order_release);
+  definitions_changed_at_.store(newest_.value, std::memory_order_release);
   active_since_nanos_ = clock_->MonotonicNanos();
   base::MutexLock lock(&state_mu_);
   conflict_floor_ = newest_;  // no transaction began before
