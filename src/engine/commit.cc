@@ -548,7 +548,6 @@ Status EngineImpl::CommitDefinitionsLocked(Pending* pending) {
   ARROW_ASSIGN_OR_RAISE(const auto earlier, FindIdempotentSince(*pending));
   if (earlier) {
     pending->receipt = *earlier;
-    pending->receipt.ack = AckClass::kDurable;  // the flush below us has it
     return Status::OK();
   }
   ARROW_RETURN_NOT_OK(CheckDefinitions(*request.snapshot));
@@ -582,6 +581,15 @@ Status EngineImpl::CommitDefinitionsLocked(Pending* pending) {
   pending->written = true;
   counters_.commits.Add();
   counters_.facts.Add(memtable->fact_count());
+  return Status::OK();
+}
+
+Status EngineImpl::Acknowledge(const Pending& pending, CommitReceipt* earlier) {
+  if (pending.wants_sync) ARROW_RETURN_NOT_OK(MakeDurable(earlier->commit));
+  earlier->ack = wal_ == nullptr      ? AckClass::kMemory
+                 : pending.wants_sync ? AckClass::kDurable
+                                      : AckClass::kWritten;
+  if (earlier->commit.value <= version()->flushed_commit.value) earlier->ack = AckClass::kDurable;
   return Status::OK();
 }
 
@@ -621,12 +629,7 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
     ARROW_ASSIGN_OR_RAISE(auto earlier,
                           FindIdempotent(request.idempotency_key, &self.idempotency_checked_to));
     if (earlier) {
-      if (self.wants_sync) ARROW_RETURN_NOT_OK(MakeDurable(earlier->commit));
-      earlier->ack = wal_ == nullptr   ? AckClass::kMemory
-                     : self.wants_sync ? AckClass::kDurable
-                                       : AckClass::kWritten;
-      if (earlier->commit.value <= version()->flushed_commit.value)
-        earlier->ack = AckClass::kDurable;
+      ARROW_RETURN_NOT_OK(Acknowledge(self, &*earlier));
       request.batch->Clear();
       return *earlier;
     }
@@ -650,6 +653,8 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
       request.batch->TruncateTo(given);
       return status;
     }
+    // One that came while ours waited may be in the log only.
+    if (self.receipt.replayed) ARROW_RETURN_NOT_OK(Acknowledge(self, &self.receipt));
     ScheduleAfterPublish();
     request.batch->Clear();
     counters_.commit_latency.Record(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/executor.h"
+#include "base/thread.h"
 #include "engine/engine_test_support_internal.h"
 #include "testing/faulty_store.h"
 
@@ -297,6 +298,55 @@ TEST_F(EngineDefinitionsTest, CommitWaitsInLineAndIsSeenInNumberOrderUnderAlways
     const auto later = engine_->reader().TimeOf(*snapshot, {c + 1});
     ASSERT_TRUE(earlier.ok() && later.ok());
     EXPECT_LT(*earlier, *later);  // the clock stands
+  }
+}
+
+TEST_F(EngineDefinitionsTest, RepeatedIdempotencyKeyIsNotCalledDurableBeforeItIs) {
+  engine_.reset();
+  EngineOptions options = Options();
+  options.sync = SyncPolicy::kOff;
+  engine_ = MustOpen(options);
+  ASSERT_TRUE(Put(engine_.get(), "before", "1").ok());
+  const SnapshotPtr snapshot = engine_->GetSnapshot();
+  // The flush before the change is published; then, in the log only, somebody commits the key.
+  CommitId theirs;
+  StoreFault moment;
+  moment.kind = RequestKind::kPut;
+  moment.path_prefix = "refs/";
+  moment.status = Status::OK();
+  moment.meanwhile = [&] {
+    base::Thread("meanwhile", [&] {
+      WriteBatch batch;
+      batch.AddInline(catalog::kKeyValueTable, temporal::FactKind::kPut, {}, "theirs", "2");
+      CommitRequest request;
+      request.batch = &batch;
+      request.idempotency_key = "once";
+      const auto receipt = engine_->Commit(std::move(request));
+      ASSERT_TRUE(receipt.ok()) << receipt.status();
+      theirs = receipt->commit;
+    }).Join();
+  };
+  faulty_->Add(moment);
+  WriteBatch batch;
+  batch.AddInline(catalog::kKeyValueTable, temporal::FactKind::kPut, {}, "ours", "2");
+  DefinitionChanges definitions;
+  catalog::KeyDeclaration key;
+  key.names = {"id"};
+  definitions.put.push_back(*catalog::MakeTable({snapshot->state().version->catalog.next_table_id},
+                                                "people", testing_tables::PeopleSchema(), key));
+  CommitRequest request;
+  request.batch = &batch;
+  request.snapshot = snapshot;
+  request.definitions = &definitions;
+  request.idempotency_key = "once";
+  const auto receipt = engine_->Commit(std::move(request));
+  ASSERT_TRUE(receipt.ok()) << receipt.status();
+  EXPECT_TRUE(receipt->replayed);
+  EXPECT_EQ(receipt->commit, theirs);
+  ASSERT_EQ(theirs.value, 2u) << "nothing came between: nothing was tested";
+  EXPECT_EQ(engine_->version()->catalog.Find("people"), nullptr);
+  if (receipt->ack == AckClass::kDurable) {
+    EXPECT_EQ(engine_->metrics().durable_lag_commits, 0u);
   }
 }
 

@@ -151,6 +151,9 @@ class EngineImpl final : public Engine {
   /// The outcome of a flush before a commit, as an error of that commit, which has not happened:
   /// where the flush is unsettled, writing has stopped.
   Status OfWhatCameBefore(const Status& status) const;
+  /// Says of a commit that was found by its idempotency key how safe it is, after making it as safe
+  /// as `pending` asks for.
+  Status Acknowledge(const Pending& pending, CommitReceipt* earlier) LAMINA_EXCLUDES(sync_mu_);
   /// A commit that changes definitions, past queue and log. Does not throw.
   Status CommitDefinitions(Pending* pending) LAMINA_EXCLUDES(publish_mu_, commit_mu_);
   Status CommitDefinitionsLocked(Pending* pending) LAMINA_REQUIRES(publish_mu_, commit_mu_);
