@@ -28,17 +28,6 @@
 
 namespace lamina {
 
-struct TableInfo {
-  std::string name;
-  uint64_t id = 0;
-  uint32_t schema_version = 0;
-  std::shared_ptr<arrow::Schema> schema;
-  std::vector<std::string> key;  ///< Empty for an append table.
-  TableOptions options;
-  uint64_t files = 0, rows_at_rest = 0, bytes_at_rest = 0, history_files = 0, history_rows = 0;
-  SystemTime history_floor = SystemTime::Min();
-};
-
 struct VersionInfo {
   uint64_t number = 0;  ///< Of the manifest.
   CommitId commit;      ///< Newest commit in its files: pass to SystemPeriod::AsOf.

@@ -1,4 +1,4 @@
-// How a table is declared.
+// How a table is declared, and what can be asked of one.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <arrow/type.h>
 
 #include "lamina/options.h"
+#include "lamina/time.h"
 
 namespace lamina {
 
@@ -34,6 +35,17 @@ struct KeyDeclaration {
   std::vector<std::string> names = {};
   std::vector<int> positions = {};  ///< Alternative to names.
   bool no_key = false;  ///< Append table: rows get a hidden number, nothing is ever updated by key.
+};
+
+struct TableInfo {
+  std::string name;
+  uint64_t id = 0;
+  uint32_t schema_version = 0;
+  std::shared_ptr<arrow::Schema> schema;
+  std::vector<std::string> key;  ///< Empty for an append table.
+  TableOptions options;
+  uint64_t files = 0, rows_at_rest = 0, bytes_at_rest = 0, history_files = 0, history_rows = 0;
+  SystemTime history_floor = SystemTime::Min();
 };
 
 }  // namespace lamina

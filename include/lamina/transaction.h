@@ -1,4 +1,5 @@
-// Several reads and writes over any tables that become visible together or not at all.
+// Several reads and writes over any tables, and changes of tables, that become visible together or
+// not at all.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 #include "lamina/options.h"
 #include "lamina/scan.h"
+#include "lamina/schema.h"
 #include "lamina/snapshot.h"
 
 namespace lamina {
@@ -99,9 +101,30 @@ class Transaction {
       std::string_view prefix, SystemPeriod as_of = {}, ValidPeriod valid_at = {},
       std::optional<int64_t> limit = std::nullopt) = 0;
 
+  // Changes of tables, as Database has them: seen at once by this transaction's reads and writes,
+  // by everybody else with its commit. Rows that it wrote before are taken over into the changed
+  // table. A commit with such a change flushes what is in memory, is durable whatever the policy,
+  // and is a kConflict when any table was created, changed or dropped since the snapshot.
+  /// kAlreadyExists when the name is taken.
+  virtual Status CreateTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
+                             const KeyDeclaration& key = {}, const TableOptions& options = {}) = 0;
+  virtual Status DropTable(const std::string& name) = 0;
+  virtual Status RenameTable(const std::string& name, const std::string& to) = 0;
+  virtual Status AddColumn(const std::string& table,
+                           const std::shared_ptr<arrow::Field>& field) = 0;
+  virtual Status DropColumn(const std::string& table, const std::string& column) = 0;
+  virtual Status RenameColumn(const std::string& table, const std::string& column,
+                              const std::string& to) = 0;
+  /// Safe widening only; never of a key column.
+  virtual Status WidenColumn(const std::string& table, const std::string& column,
+                             const std::shared_ptr<arrow::DataType>& type) = 0;
+  /// As this transaction sees it; what it wrote is not at rest yet.
+  virtual Result<TableInfo> GetTable(const std::string& name) const = 0;
+  virtual std::vector<TableInfo> ListTables() const = 0;
+
   /// Marks a point to return to. A name may be used again: the newest one counts.
   virtual Status Savepoint(const std::string& name) = 0;
-  /// Forgets the writes since; the savepoint stays. kNotFound.
+  /// Forgets the writes and changes of tables since; the savepoint stays. kNotFound.
   virtual Status RollbackTo(const std::string& name) = 0;
   virtual Status Release(const std::string& name) = 0;
 

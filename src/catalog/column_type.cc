@@ -242,6 +242,10 @@ bool IsKeyType(const arrow::DataType& type) {
   return internal::IsOrdered(type) && IsValueType(type);
 }
 
+Result<std::shared_ptr<arrow::Array>> InitialValues(const Column& column, int64_t rows) {
+  return arrow::MakeArrayOfNull(column.type, rows);
+}
+
 Result<std::shared_ptr<arrow::Array>> CastColumn(const std::shared_ptr<arrow::Array>& array,
                                                  const std::shared_ptr<arrow::DataType>& to) {
   const auto& from = array->type();

@@ -133,6 +133,9 @@ Result<TableSchemaPtr> RenameTable(const TableSchema& table, const std::string& 
 Result<std::shared_ptr<arrow::Array>> CastColumn(const std::shared_ptr<arrow::Array>& array,
                                                  const std::shared_ptr<arrow::DataType>& to);
 
+/// What rows written before the column was there have in it: its initial value, or nulls.
+Result<std::shared_ptr<arrow::Array>> InitialValues(const Column& column, int64_t rows);
+
 /// OK when `batch` has exactly the user's columns (ToArrow: names, types, order), no null in a
 /// non-nullable column or nested field, columns as long as the batch, and arrays that are valid in
 /// full (text that is UTF-8, decimals of no more digits than theirs, times within the day, offsets

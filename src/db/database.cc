@@ -106,7 +106,9 @@ class DatabaseImpl final : public Database {
     if (type == nullptr) return MakeError(ErrorCode::kInvalidArgument, "type is null");
     return Alter(table, [&](const auto& t) -> Result<catalog::TableSchemaPtr> {
       ARROW_ASSIGN_OR_RAISE(auto widened, catalog::WidenColumn(t, column, type));
-      ARROW_RETURN_NOT_OK(CheckTimesFit(t, column, *type));
+      // Commits are held up and nothing of the table is in memory: the newest snapshot has it all.
+      ARROW_RETURN_NOT_OK(CheckTimesFit(NewestContext(),
+                                        std::make_shared<const catalog::TableSchema>(t), *widened));
       return widened;
     });
   }
@@ -127,11 +129,15 @@ class DatabaseImpl final : public Database {
   // ---- Transactions and single writes ----
 
   Result<std::unique_ptr<Transaction>> Begin(TransactionOptions options) override {
+    return BeginSession(std::move(options));
+  }
+  Result<std::unique_ptr<Session>> BeginSession(TransactionOptions options) {
     auto snapshot = engine_->GetSnapshot(
         options.valid_now.has_value() ? std::optional(options.valid_now->micros) : std::nullopt);
     return std::make_unique<GuardedTransaction<TransactionImpl>>(engine_.get(), std::move(options),
                                                                  std::move(snapshot));
   }
+  CommitId definitions_changed_at() const { return engine_->definitions_changed_at(); }
 
   Result<CommitResult> Run(const std::function<Status(Transaction&)>& body,
                            TransactionOptions options, int attempts) override {
@@ -148,7 +154,9 @@ class DatabaseImpl final : public Database {
                            const std::shared_ptr<arrow::RecordBatch>& rows,
                            const WriteOptions& options) override {
     ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
-    ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(engine_.get(), schema, rows, options));
+    ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(schema, rows, options, [&](int64_t count) {
+                            return engine_->ReserveRowIds(schema->id, count);
+                          }));
     return CommitOne(std::move(write));
   }
   Result<CommitResult> Delete(const std::string& table,
@@ -406,74 +414,6 @@ class DatabaseImpl final : public Database {
     return engine_->AlterTable(table->id, change);
   }
 
-  /// A finer unit of time reaches less far: every value of every version must be within reach, or
-  /// rows could not be read any more. Called with commits held up and nothing of the table in
-  /// memory.
-  Status CheckTimesFit(const catalog::TableSchema& table, const std::string& column,
-                       const arrow::DataType& to) const {
-    const auto& from = table.FindColumn(column)->type;
-    if (to.id() != arrow::Type::TIMESTAMP) return Status::OK();
-    const auto ticks = [](const arrow::DataType& type) {
-      int64_t per_second = 1;
-      for (int u = 0; u < static_cast<int>(static_cast<const arrow::TimestampType&>(type).unit());
-           ++u)
-        per_second *= 1000;
-      return per_second;
-    };
-    const bool days = from->id() == arrow::Type::DATE32;
-    const int64_t factor = days ? 86'400 * ticks(to) : ticks(to) / ticks(*from);
-    const int64_t least = std::numeric_limits<int64_t>::min() / factor;
-    const int64_t most = std::numeric_limits<int64_t>::max() / factor;
-    if (days && most > std::numeric_limits<int32_t>::max()) return Status::OK();
-    const auto scalar = [&](int64_t v) -> ScalarPtr {
-      if (days) return std::make_shared<arrow::Date32Scalar>(static_cast<int32_t>(v));
-      return std::make_shared<arrow::TimestampScalar>(v, from);
-    };
-    engine::ScanSpec spec;
-    spec.table = std::make_shared<const catalog::TableSchema>(table);
-    spec.columns = {column};
-    spec.window = {{SystemTime::Min(), SystemTime::Max()}, {ValidTime::Min(), ValidTime::Max()}};
-    spec.limit = 1;
-    spec.ordered = false;
-    ARROW_ASSIGN_OR_RAISE(
-        spec.predicate,
-        catalog::Predicate::Bind(Or({Lt(column, scalar(least)), Gt(column, scalar(most))}), table));
-    ARROW_ASSIGN_OR_RAISE(const auto stream,
-                          engine_->reader().Scan(engine_->GetSnapshot(), std::move(spec), nullptr));
-    ARROW_ASSIGN_OR_RAISE(const auto found, stream->Next());
-    if (found == nullptr) return Status::OK();
-    ARROW_ASSIGN_OR_RAISE(const auto value, found->column(0)->GetScalar(0));
-    return MakeError(
-        ErrorCode::kInvalidArgument,
-        fmt::format("a stored value, perhaps of the past, does not fit the wider type: table={} "
-                    "column={} from={} "
-                    "to={} value={}",
-                    table.name, column, from->ToString(), to.ToString(), value->ToString()),
-        "choose a coarser unit");
-  }
-
-  static TableInfo Describe(const storage::manifest::Version& version,
-                            const catalog::TableSchema& table) {
-    TableInfo out;
-    out.name = table.name;
-    out.id = table.id.value;
-    out.schema_version = table.version;
-    out.schema = table.ToArrow();
-    if (table.has_primary_key) {
-      for (const auto id : table.key) out.key.push_back(table.FindColumn(id)->name);
-    }
-    out.options = table.options;
-    for (const auto& f : version.FilesOf(table.id)) {
-      const bool history = f->kind == storage::FileKind::kHistory;
-      ++(history ? out.history_files : out.files);
-      (history ? out.history_rows : out.rows_at_rest) += f->rows;
-      out.bytes_at_rest += f->bytes;
-    }
-    const auto floor = version.history_floor.find(table.id);
-    if (floor != version.history_floor.end()) out.history_floor = floor->second;
-    return out;
-  }
-
   Result<CommitResult> CommitOne(engine::TableWrite write) {
     engine::WriteBatch batch;
     ARROW_RETURN_NOT_OK(batch.Add(std::move(write)));
@@ -557,6 +497,20 @@ Result<std::unique_ptr<Database>> OpenOn(std::shared_ptr<ObjectStore> store,
 }
 
 }  // namespace
+
+Result<std::unique_ptr<Session>> BeginSession(Database& db, TransactionOptions options) {
+  auto* const source = dynamic_cast<SessionSource*>(&db);
+  if (source == nullptr) {
+    return MakeError(ErrorCode::kInvalidArgument, "the database has no sessions: it is wrapped");
+  }
+  return source->BeginSession(std::move(options));
+}
+
+CommitId DefinitionsChangedAt(const Database& db) {
+  const auto* const source = dynamic_cast<const SessionSource*>(&db);
+  LAMINA_CHECK_MSG(source != nullptr, "DefinitionsChangedAt of a wrapped database");
+  return source->definitions_changed_at();
+}
 
 Result<std::unique_ptr<Database>> OpenWith(engine::EngineOptions options) {
   try {

@@ -15,12 +15,21 @@
 #include <vector>
 
 #include "base/out_of_memory.h"
+#include "db/session.h"
 #include "lamina/database.h"
 
 namespace lamina::db {
 
+/// What BeginSession and DefinitionsChangedAt look for behind a Database.
+class SessionSource {
+ public:
+  virtual ~SessionSource() = default;
+  virtual Result<std::unique_ptr<Session>> BeginSession(TransactionOptions options) = 0;
+  virtual CommitId definitions_changed_at() const = 0;
+};
+
 template <typename Impl>
-class GuardedTransaction final : public Transaction {
+class GuardedTransaction final : public Session {
  public:
   template <typename... Args>
   explicit GuardedTransaction(Args&&... args) : impl_(std::forward<Args>(args)...) {}
@@ -63,6 +72,34 @@ class GuardedTransaction final : public Transaction {
                                                  std::optional<int64_t> limit) override {
     return base::Guarded([&] { return impl_.ScanPrefix(prefix, as_of, valid_at, limit); });
   }
+  Status CreateTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
+                     const KeyDeclaration& key, const TableOptions& options) override {
+    return base::Guarded([&] { return impl_.CreateTable(name, schema, key, options); });
+  }
+  Status DropTable(const std::string& name) override {
+    return base::Guarded([&] { return impl_.DropTable(name); });
+  }
+  Status RenameTable(const std::string& name, const std::string& to) override {
+    return base::Guarded([&] { return impl_.RenameTable(name, to); });
+  }
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override {
+    return base::Guarded([&] { return impl_.AddColumn(table, field); });
+  }
+  Status DropColumn(const std::string& table, const std::string& column) override {
+    return base::Guarded([&] { return impl_.DropColumn(table, column); });
+  }
+  Status RenameColumn(const std::string& table, const std::string& column,
+                      const std::string& to) override {
+    return base::Guarded([&] { return impl_.RenameColumn(table, column, to); });
+  }
+  Status WidenColumn(const std::string& table, const std::string& column,
+                     const std::shared_ptr<arrow::DataType>& type) override {
+    return base::Guarded([&] { return impl_.WidenColumn(table, column, type); });
+  }
+  Result<TableInfo> GetTable(const std::string& name) const override {
+    return base::Guarded([&] { return impl_.GetTable(name); });
+  }
+  std::vector<TableInfo> ListTables() const override { return impl_.ListTables(); }
   Status Savepoint(const std::string& name) override {
     return base::Guarded([&] { return impl_.Savepoint(name); });
   }
@@ -77,13 +114,24 @@ class GuardedTransaction final : public Transaction {
     return base::Guarded([&] { return impl_.Commit(); });
   }
   void Abort() override { impl_.Abort(); }
+  catalog::TableSchemaPtr FindTable(const std::string& name) const override {
+    return impl_.FindTable(name);
+  }
+  std::vector<catalog::TableSchemaPtr> Tables() const override { return impl_.Tables(); }
+  Status Replace(catalog::TableSchemaPtr next) override {
+    return base::Guarded([&] { return impl_.Replace(std::move(next)); });
+  }
+  Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override {
+    return base::Guarded([&] { return impl_.NoteRead(table, keys); });
+  }
+  uint64_t definition_changes() const override { return impl_.definition_changes(); }
 
  private:
   Impl impl_;
 };
 
 template <typename Impl>
-class GuardedDatabase final : public Database {
+class GuardedDatabase final : public Database, public SessionSource {
  public:
   template <typename... Args>
   explicit GuardedDatabase(Args&&... args) : impl_(std::forward<Args>(args)...) {}
@@ -128,6 +176,10 @@ class GuardedDatabase final : public Database {
   Result<std::unique_ptr<Transaction>> Begin(TransactionOptions options) override {
     return base::Guarded([&] { return impl_.Begin(std::move(options)); });
   }
+  Result<std::unique_ptr<Session>> BeginSession(TransactionOptions options) override {
+    return base::Guarded([&] { return impl_.BeginSession(std::move(options)); });
+  }
+  CommitId definitions_changed_at() const override { return impl_.definitions_changed_at(); }
   Result<CommitResult> Run(const std::function<Status(Transaction&)>& body,
                            TransactionOptions options, int attempts) override {
     return base::Guarded([&] { return impl_.Run(body, std::move(options), attempts); });

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -119,7 +120,11 @@ Result<catalog::KeyRange> ToRange(const catalog::TableSchema& table, const KeyIn
 
 Result<catalog::TableSchemaPtr> FindTable(const engine::Snapshot& snapshot,
                                           const std::string& name) {
-  const auto& catalog = snapshot.state().version->catalog;
+  return FindTable(snapshot.state().version->catalog, name);
+}
+
+Result<catalog::TableSchemaPtr> FindTable(const catalog::Catalog& catalog,
+                                          const std::string& name) {
   if (auto table = catalog.Find(name)) return table;
   std::vector<std::string> names;
   for (const auto& [id, table] : catalog.tables) {
@@ -128,6 +133,77 @@ Result<catalog::TableSchemaPtr> FindTable(const engine::Snapshot& snapshot,
   return MakeError(ErrorCode::kNotFound, fmt::format("unknown table: table={}", name),
                    names.empty() ? "there are no tables yet; create one first"
                                  : fmt::format("tables are: {}", fmt::join(names, ", ")));
+}
+
+TableInfo Describe(const storage::manifest::Version& version, const catalog::TableSchema& table) {
+  TableInfo out;
+  out.name = table.name;
+  out.id = table.id.value;
+  out.schema_version = table.version;
+  out.schema = table.ToArrow();
+  if (table.has_primary_key) {
+    for (const auto id : table.key) out.key.push_back(table.FindColumn(id)->name);
+  }
+  out.options = table.options;
+  for (const auto& f : version.FilesOf(table.id)) {
+    const bool history = f->kind == storage::FileKind::kHistory;
+    ++(history ? out.history_files : out.files);
+    (history ? out.history_rows : out.rows_at_rest) += f->rows;
+    out.bytes_at_rest += f->bytes;
+  }
+  const auto floor = version.history_floor.find(table.id);
+  if (floor != version.history_floor.end()) out.history_floor = floor->second;
+  return out;
+}
+
+Status CheckTimesFit(const ReadContext& context, const catalog::TableSchemaPtr& table,
+                     const catalog::TableSchema& next) {
+  const auto ticks = [](const arrow::DataType& type) {
+    int64_t per_second = 1;
+    for (int u = 0; u < static_cast<int>(static_cast<const arrow::TimestampType&>(type).unit());
+         ++u)
+      per_second *= 1000;
+    return per_second;
+  };
+  for (const catalog::Column& column : table->columns) {
+    const catalog::Column* wider = next.FindColumn(column.id);
+    if (wider == nullptr || wider->type->Equals(*column.type)) continue;
+    const arrow::DataType& to = *wider->type;
+    if (to.id() != arrow::Type::TIMESTAMP) continue;
+    const auto& from = column.type;
+    const bool days = from->id() == arrow::Type::DATE32;
+    const int64_t factor = days ? 86'400 * ticks(to) : ticks(to) / ticks(*from);
+    const int64_t least = std::numeric_limits<int64_t>::min() / factor;
+    const int64_t most = std::numeric_limits<int64_t>::max() / factor;
+    if (days && most > std::numeric_limits<int32_t>::max()) continue;
+    const auto scalar = [&](int64_t v) -> ScalarPtr {
+      if (days) return std::make_shared<arrow::Date32Scalar>(static_cast<int32_t>(v));
+      return std::make_shared<arrow::TimestampScalar>(v, from);
+    };
+    engine::ScanSpec spec;
+    spec.table = table;
+    spec.columns = {column.name};
+    spec.window = {{SystemTime::Min(), SystemTime::Max()}, {ValidTime::Min(), ValidTime::Max()}};
+    spec.limit = 1;
+    spec.ordered = false;
+    ARROW_ASSIGN_OR_RAISE(
+        spec.predicate,
+        catalog::Predicate::Bind(
+            Or({Lt(column.name, scalar(least)), Gt(column.name, scalar(most))}), *table));
+    ARROW_ASSIGN_OR_RAISE(const auto stream, context.engine->reader().Scan(
+                                                 context.snapshot, std::move(spec), context.own));
+    ARROW_ASSIGN_OR_RAISE(const auto found, stream->Next());
+    if (found == nullptr) continue;
+    ARROW_ASSIGN_OR_RAISE(const auto value, found->column(0)->GetScalar(0));
+    return MakeError(
+        ErrorCode::kInvalidArgument,
+        fmt::format("a stored value, perhaps of the past, does not fit the wider type: table={} "
+                    "column={} from={} "
+                    "to={} value={}",
+                    table->name, column.name, from->ToString(), to.ToString(), value->ToString()),
+        "choose a coarser unit");
+  }
+  return Status::OK();
 }
 
 Result<temporal::Window> ResolveWindow(const ReadContext& context, catalog::TableId table,

@@ -49,6 +49,14 @@ SystemTime KnownUntil(const ReadContext& context);
 /// The table as of the snapshot; kNotFound with the names that are near.
 Result<catalog::TableSchemaPtr> FindTable(const engine::Snapshot& snapshot,
                                           const std::string& name);
+Result<catalog::TableSchemaPtr> FindTable(const catalog::Catalog& catalog, const std::string& name);
+TableInfo Describe(const storage::manifest::Version& version, const catalog::TableSchema& table);
+
+/// kInvalidArgument when a value of a column that `next` widens is out of the wider type's reach: a
+/// finer unit of time reaches less far. Every value of every version must be within, or rows could
+/// not be read any more. `table` is the definition before.
+Status CheckTimesFit(const ReadContext& context, const catalog::TableSchemaPtr& table,
+                     const catalog::TableSchema& next);
 
 /// Resolves both periods and refuses what lies below the table's history floor (kHistoryTrimmed).
 Result<temporal::Window> ResolveWindow(const ReadContext& context, catalog::TableId table,

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -25,7 +27,8 @@ TransactionImpl::TransactionImpl(engine::Engine* engine, TransactionOptions opti
     : engine_(engine),
       options_(std::move(options)),
       snapshot_(std::move(snapshot)),
-      public_snapshot_(std::make_shared<SnapshotImpl>(snapshot_)) {}
+      public_snapshot_(std::make_shared<SnapshotImpl>(snapshot_)),
+      catalog_(snapshot_->state().version, &snapshot_->state().version->catalog) {}
 
 TransactionImpl::~TransactionImpl() { Abort(); }
 
@@ -36,9 +39,9 @@ Status TransactionImpl::CheckOpen() const {
 
 template <typename Add>
 Status TransactionImpl::StageIn(Add&& add) {
-  const auto before = batch_.mark();
-  base::ScopeGuard undo([&] { batch_.TruncateTo(before); });
-  ARROW_RETURN_NOT_OK(add(&batch_));
+  const auto before = batch_->mark();
+  base::ScopeGuard undo([&] { batch_->TruncateTo(before); });
+  ARROW_RETURN_NOT_OK(add(batch_.get()));
   if (own_ != nullptr && own_.use_count() == 1) {
     // Reads went before: keep the private memtable up to date statement by statement.
     ARROW_RETURN_NOT_OK(add(&unapplied_));
@@ -69,10 +72,10 @@ Result<ReadContext> TransactionImpl::Context() {
   context.engine = engine_;
   context.snapshot = snapshot_;
   context.newest = snapshot_->system();
-  if (batch_.empty()) return context;
+  if (batch_->empty()) return context;
   if (own_ == nullptr) {
     auto own = engine::Memtable::Make();
-    ARROW_RETURN_NOT_OK(own->Apply(batch_, PendingCommit(*snapshot_), PendingSystem(*snapshot_)));
+    ARROW_RETURN_NOT_OK(own->Apply(*batch_, PendingCommit(*snapshot_), PendingSystem(*snapshot_)));
     own_ = std::move(own);
     unapplied_.Clear();
   } else if (!unapplied_.empty()) {
@@ -101,8 +104,10 @@ Status TransactionImpl::Put(const std::string& table,
                             const std::shared_ptr<arrow::RecordBatch>& rows,
                             const WriteOptions& options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, FindTable(*snapshot_, table));
-  ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(engine_, schema, rows, options));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+  ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(schema, rows, options, [&](int64_t count) {
+                          return ReserveRowIds(*schema, count);
+                        }));
   return Stage(std::move(write));
 }
 
@@ -110,12 +115,14 @@ Status TransactionImpl::Insert(const std::string& table,
                                const std::shared_ptr<arrow::RecordBatch>& rows,
                                const WriteOptions& options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, FindTable(*snapshot_, table));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
   if (options.deletes != nullptr) {
     return MakeError(ErrorCode::kInvalidArgument, "an insert cannot delete",
                      "use Put for mixed batches");
   }
-  ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(engine_, schema, rows, options));
+  ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(schema, rows, options, [&](int64_t count) {
+                          return ReserveRowIds(*schema, count);
+                        }));
   if (schema->has_primary_key) {
     ARROW_ASSIGN_OR_RAISE(const auto context, Context());
     std::unordered_map<std::string_view, std::vector<ValidInterval>> in_batch;
@@ -147,7 +154,7 @@ Status TransactionImpl::Delete(const std::string& table,
                                const std::shared_ptr<arrow::RecordBatch>& keys,
                                const WriteOptions& options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, FindTable(*snapshot_, table));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
   ARROW_ASSIGN_OR_RAISE(auto write, PrepareDelete(schema, keys, options));
   return Stage(std::move(write));
 }
@@ -184,7 +191,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> TransactionImpl::Get(
     const std::string& table, const Key& key, SystemPeriod system, ValidPeriod valid,
     const std::optional<std::vector<std::string>>& columns) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, FindTable(*snapshot_, table));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
   ARROW_ASSIGN_OR_RAISE(const auto encoded, EncodeKey(*schema, key));
   ARROW_ASSIGN_OR_RAISE(const auto context, Context());
   ARROW_ASSIGN_OR_RAISE(const auto window, ResolveWindow(context, schema->id, system, valid));
@@ -195,7 +202,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> TransactionImpl::Get(
 Result<std::shared_ptr<ScanReader>> TransactionImpl::Scan(const std::string& table,
                                                           const ScanOptions& options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, FindTable(*snapshot_, table));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
   ARROW_ASSIGN_OR_RAISE(const auto context, Context());
   ARROW_ASSIGN_OR_RAISE(auto scan, PrepareScan(context, schema, options));
   NoteRange(schema->id, scan.range, context, scan.spec.window);
@@ -213,17 +220,205 @@ Result<std::shared_ptr<ScanReader>> TransactionImpl::ScanPrefix(std::string_view
   return RunScan(context, std::move(scan));
 }
 
-Status TransactionImpl::Savepoint(const std::string& name) {
-  ARROW_RETURN_NOT_OK(CheckOpen());
-  if (name.empty()) return MakeError(ErrorCode::kInvalidArgument, "savepoint has no name");
-  savepoints_.emplace_back(name, batch_.mark());
+// ---- Tables ----
+
+Result<int64_t> TransactionImpl::ReserveRowIds(const catalog::TableSchema& table, int64_t count) {
+  const uint64_t first_own = snapshot_->state().version->catalog.next_table_id;
+  if (table.id.value < first_own) return engine_->ReserveRowIds(table.id, count);
+  // The engine does not know the table yet, and may give its id to another transaction's.
+  int64_t& next = next_row_id_.try_emplace(table.id, 1).first->second;
+  if (next > std::numeric_limits<int64_t>::max() - count) {
+    return MakeError(ErrorCode::kResourceExhausted,
+                     fmt::format("row ids used up: table={}", table.name));
+  }
+  return std::exchange(next, next + count);
+}
+
+Status TransactionImpl::CheckNameFree(const std::string& name, catalog::TableId except) const {
+  const catalog::TableSchemaPtr other = catalog_->Find(name);
+  if (other == nullptr || other->id == except) return Status::OK();
+  return MakeError(ErrorCode::kAlreadyExists, fmt::format("table exists already: table={}", name));
+}
+
+Status TransactionImpl::Change(CatalogPtr catalog, catalog::TableId table) {
+  const catalog::TableSchemaPtr next = catalog->Find(table);
+  bool staged = false;
+  batch_->ForEach([&](const engine::WriteBatch::Entry& entry) {
+    staged = staged || (entry.table != nullptr && entry.table->schema->id == table);
+  });
+  if (staged) {
+    auto batch = std::make_shared<engine::WriteBatch>();
+    Status status;
+    batch_->ForEach([&](const engine::WriteBatch::Entry& entry) {
+      if (!status.ok()) return;
+      if (entry.table == nullptr) {
+        const engine::InlineWrite& write = entry.inline_write;
+        batch->AddInline(write.table, write.kind, write.valid, write.key, write.value);
+        return;
+      }
+      if (entry.table->schema->id != table) {
+        status = batch->Add(*entry.table);
+        return;
+      }
+      if (next == nullptr) return;
+      auto converted = ConvertWrite(*entry.table, next);
+      status = converted.ok() ? batch->Add(std::move(*converted)) : converted.status();
+    });
+    ARROW_RETURN_NOT_OK(status);
+    batch_ = std::move(batch);
+    own_.reset();
+    unapplied_.Clear();
+  }
+  catalog_ = std::move(catalog);
+  ++definition_changes_;
   return Status::OK();
 }
 
-std::vector<std::pair<std::string, engine::WriteBatch::Mark>>::iterator
-TransactionImpl::FindSavepoint(const std::string& name) {
+engine::DefinitionChanges TransactionImpl::Changes() const {
+  engine::DefinitionChanges changes;
+  const auto& before = snapshot_->state().version->catalog.tables;
+  for (const auto& [id, table] : catalog_->tables) {
+    const auto old = before.find(id);
+    if (old == before.end() || old->second->version != table->version) changes.put.push_back(table);
+  }
+  for (const auto& [id, table] : before) {
+    if (catalog_->Find(id) == nullptr) changes.drop.push_back(id);
+  }
+  return changes;
+}
+
+Status TransactionImpl::CreateTable(const std::string& name,
+                                    const std::shared_ptr<arrow::Schema>& schema,
+                                    const KeyDeclaration& key, const TableOptions& options) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  if (schema == nullptr) return MakeError(ErrorCode::kInvalidArgument, "schema is null");
+  ARROW_RETURN_NOT_OK(CheckNameFree(name, {0}));
+  auto next = std::make_shared<catalog::Catalog>(*catalog_);
+  // Nobody else takes the id: the commit is a conflict if any definition has changed since.
+  const catalog::TableId id{next->next_table_id++};
+  ARROW_ASSIGN_OR_RAISE(next->tables[id], catalog::MakeTable(id, name, schema, key, options));
+  return Change(std::move(next), id);
+}
+
+Status TransactionImpl::DropTable(const std::string& name) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto table, Table(name));
+  auto next = std::make_shared<catalog::Catalog>(*catalog_);
+  next->tables.erase(table->id);
+  return Change(std::move(next), table->id);
+}
+
+Status TransactionImpl::Replace(catalog::TableSchemaPtr next) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  if (next == nullptr || catalog::IsSystemTable(next->id))
+    return MakeError(ErrorCode::kInvalidArgument, "no table to be changed");
+  const catalog::TableSchemaPtr old = catalog_->Find(next->id);
+  if (old == nullptr) {
+    return MakeError(ErrorCode::kNotFound,
+                     fmt::format("table does not exist: table={}", next->name));
+  }
+  if (next->version != old->version + 1 || next->key != old->key ||
+      next->has_primary_key != old->has_primary_key) {
+    return MakeError(
+        ErrorCode::kInternal,
+        fmt::format("changed definition is not the next version: table={}", old->name));
+  }
+  ARROW_RETURN_NOT_OK(next->Verify());
+  ARROW_RETURN_NOT_OK(CheckNameFree(next->name, next->id));
+  for (const catalog::Column& column : old->columns) {
+    const catalog::Column* wider = next->FindColumn(column.id);
+    if (wider == nullptr || wider->type->id() != arrow::Type::TIMESTAMP ||
+        wider->type->Equals(*column.type)) {
+      continue;
+    }
+    ARROW_ASSIGN_OR_RAISE(const auto context, Context());
+    ARROW_RETURN_NOT_OK(CheckTimesFit(context, old, *next));
+    // Whatever the isolation: a value that comes meanwhile might not fit, and could not be read any
+    // more.
+    reads_.ranges.push_back({old->id, catalog::KeyRange::All()});
+    break;
+  }
+  auto catalog = std::make_shared<catalog::Catalog>(*catalog_);
+  const catalog::TableId id = next->id;
+  catalog->tables[id] = std::move(next);
+  return Change(std::move(catalog), id);
+}
+
+Status TransactionImpl::Alter(
+    const std::string& table,
+    const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>& change) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto old, Table(table));
+  ARROW_ASSIGN_OR_RAISE(auto next, change(*old));
+  return Replace(std::move(next));
+}
+
+Status TransactionImpl::RenameTable(const std::string& name, const std::string& to) {
+  return Alter(name, [&](const auto& t) { return catalog::RenameTable(t, to); });
+}
+Status TransactionImpl::AddColumn(const std::string& table,
+                                  const std::shared_ptr<arrow::Field>& field) {
+  if (field == nullptr) return MakeError(ErrorCode::kInvalidArgument, "field is null");
+  return Alter(table, [&](const auto& t) { return catalog::AddColumn(t, field); });
+}
+Status TransactionImpl::DropColumn(const std::string& table, const std::string& column) {
+  return Alter(table, [&](const auto& t) { return catalog::DropColumn(t, column); });
+}
+Status TransactionImpl::RenameColumn(const std::string& table, const std::string& column,
+                                     const std::string& to) {
+  return Alter(table, [&](const auto& t) { return catalog::RenameColumn(t, column, to); });
+}
+Status TransactionImpl::WidenColumn(const std::string& table, const std::string& column,
+                                    const std::shared_ptr<arrow::DataType>& type) {
+  if (type == nullptr) return MakeError(ErrorCode::kInvalidArgument, "type is null");
+  return Alter(table, [&](const auto& t) { return catalog::WidenColumn(t, column, type); });
+}
+
+Result<TableInfo> TransactionImpl::GetTable(const std::string& name) const {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto table, Table(name));
+  return Describe(*snapshot_->state().version, *table);
+}
+
+std::vector<TableInfo> TransactionImpl::ListTables() const {
+  std::vector<TableInfo> out;
+  for (const catalog::TableSchemaPtr& table : Tables())
+    out.push_back(Describe(*snapshot_->state().version, *table));
+  return out;
+}
+
+catalog::TableSchemaPtr TransactionImpl::FindTable(const std::string& name) const {
+  return open_ ? catalog_->Find(name) : nullptr;
+}
+
+std::vector<catalog::TableSchemaPtr> TransactionImpl::Tables() const {
+  std::vector<catalog::TableSchemaPtr> out;
+  if (!open_) return out;
+  for (const auto& [id, table] : catalog_->tables) {
+    if (!catalog::IsSystemTable(id)) out.push_back(table);
+  }
+  return out;
+}
+
+Status TransactionImpl::NoteRead(catalog::TableId table, const catalog::KeyRange& keys) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  if (options_.isolation == Isolation::kSerializable) reads_.ranges.push_back({table, keys});
+  return Status::OK();
+}
+
+// ---- Savepoints, and the end ----
+
+Status TransactionImpl::Savepoint(const std::string& name) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  if (name.empty()) return MakeError(ErrorCode::kInvalidArgument, "savepoint has no name");
+  savepoints_.push_back({name, batch_, batch_->mark(), catalog_});
+  return Status::OK();
+}
+
+std::vector<TransactionImpl::Mark>::iterator TransactionImpl::FindSavepoint(
+    const std::string& name) {
   const auto found = std::find_if(savepoints_.rbegin(), savepoints_.rend(),
-                                  [&](const auto& s) { return s.first == name; });
+                                  [&](const auto& s) { return s.name == name; });
   return found == savepoints_.rend() ? savepoints_.end() : std::prev(found.base());
 }
 
@@ -233,7 +428,10 @@ Status TransactionImpl::RollbackTo(const std::string& name) {
   if (savepoint == savepoints_.end()) {
     return MakeError(ErrorCode::kNotFound, fmt::format("savepoint does not exist: name={}", name));
   }
-  batch_.TruncateTo(savepoint->second);
+  if (catalog_ != savepoint->catalog) ++definition_changes_;
+  catalog_ = savepoint->catalog;
+  batch_ = savepoint->batch;  // another one where tables with staged writes were changed since
+  batch_->TruncateTo(savepoint->at);
   // What was read since stays in the read set: the caller has seen it and may act on it.
   if (!LAMINA_MUTANT("transaction.rolled_back_writes_read")) own_.reset();
   unapplied_.Clear();
@@ -255,13 +453,16 @@ Result<CommitResult> TransactionImpl::Commit() {
   ARROW_RETURN_NOT_OK(CheckOpen());
   open_ = false;
   own_.reset();
+  savepoints_.clear();
+  const engine::DefinitionChanges changes = Changes();
   // Read-only transactions never fail: they saw one snapshot.
-  if (batch_.empty()) {
+  if (batch_->empty() && changes.empty()) {
     snapshot_.reset();
     return CommitResult{};
   }
   engine::CommitRequest request;
-  request.batch = &batch_;
+  request.batch = batch_.get();
+  request.definitions = &changes;
   request.snapshot = std::move(snapshot_);
   request.reads = &reads_;
   request.system_time = options_.system_time;
@@ -273,7 +474,8 @@ Result<CommitResult> TransactionImpl::Commit() {
 
 void TransactionImpl::Abort() {
   open_ = false;
-  batch_.Clear();
+  batch_->Clear();
+  savepoints_.clear();
   own_.reset();
   unapplied_.Clear();
   snapshot_.reset();

@@ -1,17 +1,23 @@
-// The public Transaction over an engine snapshot, a write batch and (for reading own writes) a
-// private memtable.
+// The public Transaction over an engine snapshot, a write batch, (for reading own writes) a private
+// memtable, and (once it changes tables) a catalogue of its own.
+//
+// The batch is always written as the catalogue says: a change of a table with staged writes makes a
+// new batch of the old one. Savepoints keep the batch and the catalogue they were made in.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "db/read_internal.h"
+#include "db/session.h"
 
 namespace lamina::db {
 
-class TransactionImpl final : public Transaction {
+class TransactionImpl final : public Session {
  public:
   TransactionImpl(engine::Engine* engine, TransactionOptions options, engine::SnapshotPtr snapshot);
   ~TransactionImpl() override;
@@ -35,14 +41,40 @@ class TransactionImpl final : public Transaction {
   Result<std::shared_ptr<ScanReader>> ScanPrefix(std::string_view prefix, SystemPeriod as_of,
                                                  ValidPeriod valid_at,
                                                  std::optional<int64_t> limit) override;
+  Status CreateTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
+                     const KeyDeclaration& key, const TableOptions& options) override;
+  Status DropTable(const std::string& name) override;
+  Status RenameTable(const std::string& name, const std::string& to) override;
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override;
+  Status DropColumn(const std::string& table, const std::string& column) override;
+  Status RenameColumn(const std::string& table, const std::string& column,
+                      const std::string& to) override;
+  Status WidenColumn(const std::string& table, const std::string& column,
+                     const std::shared_ptr<arrow::DataType>& type) override;
+  Result<TableInfo> GetTable(const std::string& name) const override;
+  std::vector<TableInfo> ListTables() const override;
   Status Savepoint(const std::string& name) override;
   Status RollbackTo(const std::string& name) override;
   Status Release(const std::string& name) override;
-  uint64_t pending_facts() const override { return batch_.fact_count(); }
+  uint64_t pending_facts() const override { return batch_->fact_count(); }
   Result<CommitResult> Commit() override;
   void Abort() override;
 
+  catalog::TableSchemaPtr FindTable(const std::string& name) const override;
+  std::vector<catalog::TableSchemaPtr> Tables() const override;
+  Status Replace(catalog::TableSchemaPtr next) override;
+  Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override;
+  uint64_t definition_changes() const override { return definition_changes_; }
+
  private:
+  using CatalogPtr = std::shared_ptr<const catalog::Catalog>;
+  struct Mark {
+    std::string name;
+    std::shared_ptr<engine::WriteBatch> batch;
+    engine::WriteBatch::Mark at;
+    CatalogPtr catalog;
+  };
+
   Status CheckOpen() const;
   /// Brings the private memtable up to date with the batch and describes this transaction's reads.
   Result<ReadContext> Context();
@@ -56,21 +88,38 @@ class TransactionImpl final : public Transaction {
                const temporal::Window& window);
   void NoteRange(catalog::TableId table, const catalog::KeyRange& range, const ReadContext& context,
                  const temporal::Window& window);
-  std::vector<std::pair<std::string, engine::WriteBatch::Mark>>::iterator FindSavepoint(
-      const std::string& name);
+  std::vector<Mark>::iterator FindSavepoint(const std::string& name);
+
+  /// The table as this transaction sees it; kNotFound.
+  Result<catalog::TableSchemaPtr> Table(const std::string& name) const {
+    return db::FindTable(*catalog_, name);
+  }
+  Result<int64_t> ReserveRowIds(const catalog::TableSchema& table, int64_t count);
+  Status CheckNameFree(const std::string& name, catalog::TableId except) const;
+  Status Alter(
+      const std::string& table,
+      const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>& change);
+  /// Takes `catalog` for the transaction's own, with the staged writes of `table` written under its
+  /// definition there, or forgotten where there is none. All or nothing.
+  Status Change(CatalogPtr catalog, catalog::TableId table);
+  /// What a commit has to change of the snapshot's definitions.
+  engine::DefinitionChanges Changes() const;
 
   engine::Engine* const engine_;
   const TransactionOptions options_;
   engine::SnapshotPtr snapshot_;
   SnapshotPtr public_snapshot_;
-  engine::WriteBatch batch_;
+  CatalogPtr catalog_;  ///< The snapshot's, until a table is changed.
+  uint64_t definition_changes_ = 0;
+  std::map<catalog::TableId, int64_t> next_row_id_;  ///< Of tables that were created here.
+  std::shared_ptr<engine::WriteBatch> batch_ = std::make_shared<engine::WriteBatch>();
   // Reading own writes: facts staged so far. Scans hold it, so a rollback makes a new one instead
   // of changing it.
   std::shared_ptr<engine::Memtable> own_;
   engine::WriteBatch
       unapplied_;  ///< Staged since own_ was brought up to date; empty while own_ is null.
   engine::ReadSet reads_;
-  std::vector<std::pair<std::string, engine::WriteBatch::Mark>> savepoints_;
+  std::vector<Mark> savepoints_;
   bool open_ = true;
 };
 

@@ -101,9 +101,9 @@ Status CheckInterval(const ValidInterval& valid) {
                    "intervals are half-open: [from, to)");
 }
 
-Result<engine::TableWrite> PrepareRows(engine::Engine* engine, const catalog::TableSchemaPtr& table,
-                                       const std::shared_ptr<arrow::RecordBatch>& rows,
-                                       const WriteOptions& options) {
+Result<engine::TableWrite> PrepareRows(
+    const catalog::TableSchemaPtr& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+    const WriteOptions& options, const std::function<Result<int64_t>(int64_t count)>& reserve_ids) {
   if (rows == nullptr) return MakeError(ErrorCode::kInvalidArgument, "batch is null");
   ARROW_RETURN_NOT_OK(catalog::CheckBatch(*table, *rows));
   if (rows->num_rows() == 0) {
@@ -126,7 +126,7 @@ Result<engine::TableWrite> PrepareRows(engine::Engine* engine, const catalog::Ta
     if (options.deletes->true_count() > 0) write.deletes = options.deletes;
   }
   if (!table->has_primary_key) {
-    ARROW_ASSIGN_OR_RAISE(const int64_t first, engine->ReserveRowIds(table->id, rows->num_rows()));
+    ARROW_ASSIGN_OR_RAISE(const int64_t first, reserve_ids(rows->num_rows()));
     arrow::Int64Builder ids;
     ARROW_RETURN_NOT_OK(ids.Reserve(rows->num_rows()));
     for (int64_t i = 0; i < rows->num_rows(); ++i) ids.UnsafeAppend(first + i);
@@ -137,6 +137,28 @@ Result<engine::TableWrite> PrepareRows(engine::Engine* engine, const catalog::Ta
         arrow::RecordBatch::Make(table->StorageSchema(), rows->num_rows(), std::move(columns));
   }
   ARROW_ASSIGN_OR_RAISE(write.keys, catalog::KeyCodec(*table).Encode(*write.rows));
+  return write;
+}
+
+Result<engine::TableWrite> ConvertWrite(engine::TableWrite write, catalog::TableSchemaPtr next) {
+  if (write.rows != nullptr) {
+    arrow::ArrayVector arrays;
+    for (const catalog::Column& column : next->columns) {
+      std::shared_ptr<arrow::Array> array;
+      for (size_t i = 0; i < write.schema->columns.size() && array == nullptr; ++i) {
+        if (write.schema->columns[i].id != column.id) continue;
+        ARROW_ASSIGN_OR_RAISE(
+            array, catalog::CastColumn(write.rows->column(static_cast<int>(i)), column.type));
+      }
+      if (array == nullptr) {
+        ARROW_ASSIGN_OR_RAISE(array, catalog::InitialValues(column, write.rows->num_rows()));
+      }
+      arrays.push_back(std::move(array));
+    }
+    write.rows =
+        arrow::RecordBatch::Make(next->StorageSchema(), write.rows->num_rows(), std::move(arrays));
+  }
+  write.schema = std::move(next);
   return write;
 }
 

@@ -209,7 +209,8 @@ JobContext EngineImpl::MakeJobContext(bool cancellable) {
 
 // ---- Publishing ----
 
-Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flushed_memtables) {
+Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flushed_memtables,
+                                           const std::shared_ptr<const Memtable>& unlogged) {
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
   if (ended_) return ClosedError();
   auto published = manifest_->Commit(edit);
@@ -229,9 +230,12 @@ Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flush
     auto next = std::make_shared<ReadState>(*state_);
     next->version = version;
     for (size_t i = 0; i < flushed_memtables; ++i) retained_.push_back(next->sealed[i]);
+    if (unlogged != nullptr) retained_.push_back(unlogged);  // the last that may throw
     for (size_t i = 0; i < flushed_memtables; ++i) sealed_info_.pop_front();
     next->sealed.erase(next->sealed.begin(),
                        next->sealed.begin() + static_cast<ptrdiff_t>(flushed_memtables));
+    // In one step for whoever takes a snapshot: files hold published commits only (N3).
+    if (unlogged != nullptr) Publish(unlogged->last_commit());
     state_ = std::move(next);
     TrimConflictWindow();
   } catch (const std::bad_alloc&) {
@@ -340,10 +344,7 @@ Status EngineImpl::Seal(SealReason reason) {
     }
     floor = {begun->epoch, begun->segment};
     // Rotate synced what it closed. Publishing is left to those who wait for it, or to the flush.
-    uint64_t seen = durable_.load(std::memory_order_acquire);
-    while (seen < newest_.value &&
-           !durable_.compare_exchange_weak(seen, newest_.value, std::memory_order_acq_rel)) {
-    }
+    RaiseTo(&durable_, newest_.value);
   }
   auto fresh = Memtable::Make();
   {
@@ -368,6 +369,30 @@ struct EngineImpl::FlushedNow {
   CommitId commit;
   std::vector<int64_t> sealed_nanos;
 };
+
+void EngineImpl::CompleteFlush(const Version& base,
+                               const std::vector<std::shared_ptr<const Memtable>>& flushed,
+                               VersionEdit* edit) {
+  // A memtable with deletes of old rows only names ids below the floor, which may not fall.
+  for (auto& [table, next] : edit->next_row_id) {
+    const auto known = base.next_row_id.find(table);
+    if (known != base.next_row_id.end()) next = std::max(next, known->second);
+  }
+  // An erased key is remembered until no file holds it: what erased it leaves memory and log with
+  // this flush.
+  for (const auto& memtable : flushed) {
+    for (const catalog::TableId id : memtable->tables()) {
+      const TableMemtable* facts = memtable->Find(id);
+      if (!facts->has_erases() || base.catalog.Find(id) == nullptr) continue;
+      facts->VisitSince({0}, [&](const MemFact& fact) {
+        if (fact.kind == temporal::FactKind::kErase) {
+          edit->add_erases.push_back({id, std::string(fact.key()), fact.commit});
+        }
+        return true;
+      });
+    }
+  }
+}
 
 Status EngineImpl::FlushAndPublish(FlushedNow* flushed) {
   std::vector<std::shared_ptr<const Memtable>> sealed;
@@ -394,25 +419,7 @@ Status EngineImpl::FlushAndPublish(FlushedNow* flushed) {
   const JobContext context = MakeJobContext(/*cancellable=*/false);
   ARROW_ASSIGN_OR_RAISE(auto job, RunFlush(context, *base, sealed));
   if (floor && *floor > base->wal_floor) job.edit.wal_floor = floor;
-  // A memtable with deletes of old rows only names ids below the floor, which may not fall.
-  for (auto& [table, next] : job.edit.next_row_id) {
-    const auto known = base->next_row_id.find(table);
-    if (known != base->next_row_id.end()) next = std::max(next, known->second);
-  }
-  // An erased key is remembered until no file holds it: what erased it leaves memory and log with
-  // this flush.
-  for (const auto& memtable : sealed) {
-    for (const catalog::TableId id : memtable->tables()) {
-      const TableMemtable* facts = memtable->Find(id);
-      if (!facts->has_erases() || base->catalog.Find(id) == nullptr) continue;
-      facts->VisitSince({0}, [&](const MemFact& fact) {
-        if (fact.kind == temporal::FactKind::kErase) {
-          job.edit.add_erases.push_back({id, std::string(fact.key()), fact.commit});
-        }
-        return true;
-      });
-    }
-  }
+  CompleteFlush(*base, sealed, &job.edit);
   flushed->stats = job.stats;
   flushed->files = job.edit.add_files.size();
   Status published = PublishEdit(job.edit, sealed.size()).status();
@@ -422,6 +429,55 @@ Status EngineImpl::FlushAndPublish(FlushedNow* flushed) {
     DeleteWritten(options_.store.get(), job.written);
   }
   return published;
+}
+
+void EngineImpl::CountFlush(const FlushedNow& flushed) {
+  counters_.flushes.Add();
+  counters_.flush_rows_in.Add(flushed.stats.facts_in);
+  counters_.flush_rows_out.Add(flushed.stats.rows_out);
+  counters_.flush_bytes_out.Add(flushed.stats.bytes_out);
+  counters_.flush_lookups.Add(flushed.stats.lookups);
+  counters_.flush_files_out.Add(flushed.files);
+  counters_.flush_rows_ended.Add(flushed.stats.rows_ended);
+  counters_.flush_rows_rewritten.Add(flushed.stats.rows_rewritten);
+}
+
+Status EngineImpl::PublishUnlogged(const std::shared_ptr<const Memtable>& memtable,
+                                   const DefinitionChanges& definitions) {
+  VersionEdit changes;
+  changes.put_tables = definitions.put;
+  changes.drop_tables = definitions.drop;
+  const VersionPtr before = version();
+  // The flush works on the version as the edit will leave its tables.
+  ARROW_ASSIGN_OR_RAISE(const VersionPtr base, storage::manifest::Apply(*before, changes));
+  FlushedNow flushed;
+  ARROW_ASSIGN_OR_RAISE(auto job,
+                        RunFlush(MakeJobContext(/*cancellable=*/false), *base, {memtable}));
+  Status status;
+  try {
+    CompleteFlush(*base, {memtable}, &job.edit);
+    job.edit.reason = "schema";
+    job.edit.put_tables = std::move(changes.put_tables);
+    job.edit.drop_tables = std::move(changes.drop_tables);
+    flushed.stats = job.stats;
+    flushed.files = job.edit.add_files.size();
+    // Before anybody can see a table that the commit creates and ask for ids of it.
+    base::MutexLock lock(&row_ids_mu_);
+    for (const auto& [table, next] : job.edit.next_row_id) {
+      int64_t& known = next_row_id_.try_emplace(table, 1).first->second;
+      known = std::max(known, next);
+    }
+  } catch (const std::bad_alloc&) {
+    status = base::OutOfMemory();
+  }
+  if (status.ok()) status = PublishEdit(job.edit, 0, memtable).status();
+  if (!status.ok()) {
+    // After an unsettled publish the files may be referred to.
+    if (!EndsWriting(status)) DeleteWritten(options_.store.get(), job.written);
+    return status;
+  }
+  CountFlush(flushed);
+  return status;
 }
 
 Status EngineImpl::FlushSealed() {
@@ -462,22 +518,12 @@ Status EngineImpl::FlushSealed() {
     }
     return status;
   }
-  counters_.flushes.Add();
-  counters_.flush_rows_in.Add(flushed.stats.facts_in);
-  counters_.flush_rows_out.Add(flushed.stats.rows_out);
-  counters_.flush_bytes_out.Add(flushed.stats.bytes_out);
-  counters_.flush_lookups.Add(flushed.stats.lookups);
-  counters_.flush_files_out.Add(flushed.files);
-  counters_.flush_rows_ended.Add(flushed.stats.rows_ended);
-  counters_.flush_rows_rewritten.Add(flushed.stats.rows_rewritten);
+  CountFlush(flushed);
   const int64_t end = clock_->MonotonicNanos();
   counters_.flush_nanos.Add(static_cast<uint64_t>(end - begin));
   for (const int64_t nanos : flushed.sealed_nanos)
     counters_.seal_to_flush_nanos.Add(static_cast<uint64_t>(end - nanos));
-  uint64_t seen = durable_.load(std::memory_order_acquire);
-  while (seen < flushed.commit.value &&
-         !durable_.compare_exchange_weak(seen, flushed.commit.value, std::memory_order_acq_rel)) {
-  }
+  RaiseTo(&durable_, flushed.commit.value);
   try {
     base::Trace(options_.trace.get(), "engine", "flush.finished",
                 {{"commit", flushed.commit.value},

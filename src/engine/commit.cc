@@ -18,6 +18,10 @@
 // group's later members are checked against them, and a failed append stops the engine, so that
 // they never become visible.
 //
+// A commit that changes table definitions takes neither queue nor log: with publishing and
+// committing held, what is in memory is flushed, and the commit comes with one edit of the manifest
+// that has definitions, files and its number (CommitDefinitions).
+//
 // Memory: what a commit needs is taken before its facts are inserted, so std::bad_alloc up to there
 // refuses that one commit and nothing has happened. From there on nothing of ours throws; what may
 // (a rotation of the log) ends in Status, and in doubt in kCommitUnknown. Whoever leads catches for
@@ -73,13 +77,6 @@ Status UnknownError(const char* what, CommitId commit, const Status& cause) {
                          "reopen the database, then look the idempotency key up");
       },
       base::OutcomeUnknown());
-}
-
-void RaiseTo(std::atomic<uint64_t>* number, uint64_t value) {
-  uint64_t seen = number->load(std::memory_order_relaxed);  // relaxed: the exchange below orders
-  // release: what led to the number is seen with it.
-  while (seen < value && !number->compare_exchange_weak(seen, value, std::memory_order_acq_rel)) {
-  }
 }
 
 }  // namespace
@@ -161,14 +158,21 @@ Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) 
   return status;
 }
 
-Status EngineImpl::CheckSchemas(const WriteBatch& batch) const {
+Status EngineImpl::CheckSchemas(const WriteBatch& batch,
+                                const DefinitionChanges* definitions) const {
   Status status;
   ReadStatePtr now;
   batch.ForEach([&](const WriteBatch::Entry& entry) {
     if (entry.table == nullptr || !status.ok()) return;
     if (now == nullptr) now = state();
     const catalog::TableSchema& written = *entry.table->schema;
-    const catalog::TableSchemaPtr current = now->version->catalog.Find(written.id);
+    catalog::TableSchemaPtr current = now->version->catalog.Find(written.id);
+    if (definitions != nullptr) {
+      for (const catalog::TableSchemaPtr& put : definitions->put)
+        if (put->id == written.id) current = put;
+      for (const catalog::TableId drop : definitions->drop)
+        if (drop == written.id) current = nullptr;
+    }
     if (current == nullptr) {
       status = MakeError(ErrorCode::kConflict,
                          fmt::format("table was dropped meanwhile: table={}", written.name));
@@ -180,6 +184,25 @@ Status EngineImpl::CheckSchemas(const WriteBatch& batch) const {
     }
   });
   return status;
+}
+
+Status EngineImpl::CheckDefinitions(const Snapshot& snapshot) const {
+  // Not by commit numbers: a change outside of a transaction takes none. Ids are never used again
+  // and versions rise, so that these say whether anything has changed.
+  const catalog::Catalog& then = snapshot.state().version->catalog;
+  const ReadStatePtr state = this->state();
+  const catalog::Catalog& now = state->version->catalog;
+  const bool same =
+      then.next_table_id == now.next_table_id &&
+      std::equal(then.tables.begin(), then.tables.end(), now.tables.begin(), now.tables.end(),
+                 [](const auto& a, const auto& b) {
+                   return a.first == b.first && a.second->version == b.second->version;
+                 });
+  if (same) return Status::OK();
+  return MakeError(ErrorCode::kConflict,
+                   fmt::format("another change of table definitions came first: snapshot={}",
+                               snapshot.commit().value),
+                   "run the transaction again");
 }
 
 // ---- Idempotency keys ----
@@ -298,29 +321,21 @@ Status EngineImpl::HoldBack() {
 
 // ---- The commit itself ----
 
-Status EngineImpl::Prepare(Pending* pending) {
-  CommitRequest& request = *pending->request;
-  const int64_t begin = clock_->MonotonicNanos();
-  ARROW_RETURN_NOT_OK(CheckWritable());
-  if (!request.idempotency_key.empty()) {
-    const ConflictWindow window = Window(pending->idempotency_checked_to);
-    std::optional<CommitReceipt> earlier;
-    if (pending->idempotency_checked_to < window.floor) {
-      // Memtables after our look-up were dropped: look again, with the commit lock held.
-      CommitId checked_to;
-      ARROW_ASSIGN_OR_RAISE(earlier, FindIdempotent(request.idempotency_key, &checked_to));
-    }
-    if (!earlier) earlier = FindIdempotentInMemory(request.idempotency_key, window);
-    if (earlier) {
-      pending->receipt = *earlier;
-      return Status::OK();
-    }
+Result<std::optional<CommitReceipt>> EngineImpl::FindIdempotentSince(const Pending& pending) {
+  const std::string& key = pending.request->idempotency_key;
+  std::optional<CommitReceipt> earlier;
+  if (key.empty()) return earlier;
+  const ConflictWindow window = Window(pending.idempotency_checked_to);
+  if (pending.idempotency_checked_to < window.floor) {
+    // Memtables after our look-up were dropped: look again, with the commit lock held.
+    CommitId checked_to;
+    ARROW_ASSIGN_OR_RAISE(earlier, FindIdempotent(key, &checked_to));
   }
-  ARROW_RETURN_NOT_OK(CheckSchemas(*request.batch));
-  if (request.snapshot != nullptr) {
-    ARROW_RETURN_NOT_OK(
-        CheckConflicts(request, std::max(request.snapshot->commit(), pending->checked_to)));
-  }
+  if (!earlier) earlier = FindIdempotentInMemory(key, window);
+  return earlier;
+}
+
+Result<SystemTime> EngineImpl::NextSystem(const CommitRequest& request) const {
   const int64_t now = clock_->NowMicros();
   SystemTime system{now};
   if (request.system_time) {
@@ -342,13 +357,34 @@ Status EngineImpl::Prepare(Pending* pending) {
     return MakeError(ErrorCode::kInternal,
                      fmt::format("no system time is left: newest={}", newest_system_.micros));
   }
-  const CommitId commit{newest_.value + 1};
-  if (!request.idempotency_key.empty()) {
-    char value[8];
-    base::StoreFixed64(value, commit.value);
-    request.batch->AddInline(catalog::kIdempotencyTable, temporal::FactKind::kPut, {},
-                             request.idempotency_key, {value, sizeof(value)});
+  return system;
+}
+
+void EngineImpl::AddIdempotencyKey(const CommitRequest& request, CommitId commit) {
+  if (request.idempotency_key.empty()) return;
+  char value[8];
+  base::StoreFixed64(value, commit.value);
+  request.batch->AddInline(catalog::kIdempotencyTable, temporal::FactKind::kPut, {},
+                           request.idempotency_key, {value, sizeof(value)});
+}
+
+Status EngineImpl::Prepare(Pending* pending) {
+  CommitRequest& request = *pending->request;
+  const int64_t begin = clock_->MonotonicNanos();
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  ARROW_ASSIGN_OR_RAISE(const auto earlier, FindIdempotentSince(*pending));
+  if (earlier) {
+    pending->receipt = *earlier;
+    return Status::OK();
   }
+  ARROW_RETURN_NOT_OK(CheckSchemas(*request.batch, /*definitions=*/nullptr));
+  if (request.snapshot != nullptr) {
+    ARROW_RETURN_NOT_OK(
+        CheckConflicts(request, std::max(request.snapshot->commit(), pending->checked_to)));
+  }
+  ARROW_ASSIGN_OR_RAISE(const SystemTime system, NextSystem(request));
+  const CommitId commit{newest_.value + 1};
+  AddIdempotencyKey(request, commit);
   const int64_t checked = clock_->MonotonicNanos();
   counters_.check_nanos.Add(static_cast<uint64_t>(checked - begin));
   if (active_->first_commit().value == 0) active_since_nanos_ = checked;
@@ -480,6 +516,83 @@ Status EngineImpl::MakeDurable(CommitId commit) {
   return Status::OK();
 }
 
+// ---- A commit that changes definitions ----
+
+Status EngineImpl::OfWhatCameBefore(const Status& status) const {
+  const ErrorCode code = CodeOf(status);
+  if (code != ErrorCode::kCommitUnknown && code != ErrorCode::kFenced) return status;
+  return StoppedError();
+}
+
+Status EngineImpl::CommitDefinitions(Pending* pending) {
+  const CommitRequest& request = *pending->request;
+  try {
+    if (request.snapshot == nullptr) {
+      return MakeError(ErrorCode::kInvalidArgument, "a change of definitions needs a snapshot");
+    }
+    ARROW_RETURN_NOT_OK(CheckDefinitions(*request.snapshot));
+    // First without holding commits up; what comes meanwhile is flushed with them held.
+    ARROW_RETURN_NOT_OK(OfWhatCameBefore(Flush()));
+    base::MutexLock publish_lock(&publish_mu_);
+    base::MutexLock commit_lock(&commit_mu_);
+    return CommitDefinitionsLocked(pending);
+  } catch (const std::bad_alloc&) {
+    // Only before the edit is handed to the manifest: PublishEdit keeps its own to itself.
+    return base::OutOfMemory();
+  }
+}
+
+Status EngineImpl::CommitDefinitionsLocked(Pending* pending) {
+  const CommitRequest& request = *pending->request;
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  ARROW_ASSIGN_OR_RAISE(const auto earlier, FindIdempotentSince(*pending));
+  if (earlier) {
+    pending->receipt = *earlier;
+    return Status::OK();
+  }
+  ARROW_RETURN_NOT_OK(CheckDefinitions(*request.snapshot));
+  ARROW_RETURN_NOT_OK(CheckSchemas(*request.batch, request.definitions));
+  ARROW_RETURN_NOT_OK(
+      CheckConflicts(request, std::max(request.snapshot->commit(), pending->checked_to)));
+  // The version that brings this commit says that all before it are in the files (N3), and no fact
+  // of an older definition may be left (N7).
+  ARROW_RETURN_NOT_OK(OfWhatCameBefore(Seal(SealReason::kAsked)));
+  ARROW_RETURN_NOT_OK(OfWhatCameBefore(FlushSealed()));
+  ARROW_ASSIGN_OR_RAISE(const SystemTime system, NextSystem(request));
+  const CommitId commit{newest_.value + 1};
+  AddIdempotencyKey(request, commit);
+  // Into a memtable of its own, which nobody sees: where the publish fails for certain, number and
+  // facts are as if they had never been.
+  const std::shared_ptr<Memtable> memtable = Memtable::Make();
+  ARROW_RETURN_NOT_OK(memtable->Apply(*request.batch, commit, system));
+  RaiseTo(&definitions_changed_at_, commit.value);
+  if (Status published = PublishUnlogged(memtable, *request.definitions); !published.ok()) {
+    // Fenced may be said of an edit that happened before the newer owner came.
+    const ErrorCode code = CodeOf(published);
+    if (code != ErrorCode::kCommitUnknown && code != ErrorCode::kFenced) return published;
+    return UnknownError("changed definitions could not be published", commit, published);
+  }
+  // Nothing throws from here on.
+  newest_ = commit;
+  newest_system_ = system;
+  RaiseTo(&appended_, commit.value);
+  RaiseTo(&durable_, commit.value);
+  pending->receipt = {commit, system, AckClass::kDurable, /*replayed=*/false};
+  pending->written = true;
+  counters_.commits.Add();
+  counters_.facts.Add(memtable->fact_count());
+  return Status::OK();
+}
+
+Status EngineImpl::Acknowledge(const Pending& pending, CommitReceipt* earlier) {
+  if (pending.wants_sync) ARROW_RETURN_NOT_OK(MakeDurable(earlier->commit));
+  earlier->ack = wal_ == nullptr      ? AckClass::kMemory
+                 : pending.wants_sync ? AckClass::kDurable
+                                      : AckClass::kWritten;
+  if (earlier->commit.value <= version()->flushed_commit.value) earlier->ack = AckClass::kDurable;
+  return Status::OK();
+}
+
 Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
   commits_in_flight_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: see Close
   struct Leave {
@@ -488,10 +601,12 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
   } leave{&commits_in_flight_};
   const int64_t begin = clock_->MonotonicNanos();
   ARROW_RETURN_NOT_OK(CheckWritable());
-  if (request.batch == nullptr || (request.batch->empty() && !request.mark)) {
+  const bool changes_definitions = request.definitions != nullptr && !request.definitions->empty();
+  if (request.batch == nullptr ||
+      (request.batch->empty() && !request.mark && !changes_definitions)) {
     return MakeError(ErrorCode::kInvalidArgument, "commit without writes");
   }
-  if (wal_ != nullptr && request.batch->bytes() > kPayloadBytesMax) {
+  if (wal_ != nullptr && !changes_definitions && request.batch->bytes() > kPayloadBytesMax) {
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("transaction too large for the log: bytes={} max={}",
                                  request.batch->bytes(), kPayloadBytesMax),
@@ -514,12 +629,7 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
     ARROW_ASSIGN_OR_RAISE(auto earlier,
                           FindIdempotent(request.idempotency_key, &self.idempotency_checked_to));
     if (earlier) {
-      if (self.wants_sync) ARROW_RETURN_NOT_OK(MakeDurable(earlier->commit));
-      earlier->ack = wal_ == nullptr   ? AckClass::kMemory
-                     : self.wants_sync ? AckClass::kDurable
-                                       : AckClass::kWritten;
-      if (earlier->commit.value <= version()->flushed_commit.value)
-        earlier->ack = AckClass::kDurable;
+      ARROW_RETURN_NOT_OK(Acknowledge(self, &*earlier));
       request.batch->Clear();
       return *earlier;
     }
@@ -537,6 +647,19 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
 
   const WriteBatch::Mark given = request.batch->mark();  // a refused batch goes back as it came
   self.queued_nanos = clock_->MonotonicNanos();
+  if (changes_definitions) {
+    if (Status status = CommitDefinitions(&self); !status.ok()) {
+      if (CodeOf(status) == ErrorCode::kConflict) counters_.conflicts.Add();
+      request.batch->TruncateTo(given);
+      return status;
+    }
+    // One that came while ours waited may be in the log only.
+    if (self.receipt.replayed) ARROW_RETURN_NOT_OK(Acknowledge(self, &self.receipt));
+    ScheduleAfterPublish();
+    request.batch->Clear();
+    counters_.commit_latency.Record(static_cast<uint64_t>(clock_->MonotonicNanos() - begin));
+    return self.receipt;
+  }
   bool sealed = false;
   std::array<Pending*, kGroupCommitsMax> members;  // not set: a commit need not pay for it
   size_t member_count = 0;

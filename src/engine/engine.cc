@@ -204,6 +204,8 @@ Status EngineImpl::ChangeSchema(std::optional<catalog::TableId> unflushed_table,
     ARROW_ASSIGN_OR_RAISE(VersionEdit edit, make(*state()->version));
     edit.reason = "schema";
     edit.created_micros = clock_->NowMicros();
+    // It takes no commit number: a snapshot at newest_ may be of before or after it.
+    RaiseTo(&definitions_changed_at_, newest_.value + 1);
     ARROW_RETURN_NOT_OK(PublishEdit(edit).status());
   }
   ScheduleAfterPublish();

@@ -36,8 +36,18 @@ struct ReadSet {
   bool empty() const { return ranges.empty() && keys.empty(); }
 };
 
+/// Table definitions that a commit changes in one step with its facts.
+struct DefinitionChanges {
+  /// New tables (ids from the snapshot's next_table_id on) and later versions of old ones: the last
+  /// of each. Facts of these tables are written as they say.
+  std::vector<catalog::TableSchemaPtr> put;
+  std::vector<catalog::TableId> drop;  ///< The snapshot has them; the batch has no fact of them.
+  bool empty() const { return put.empty() && drop.empty(); }
+};
+
 struct CommitRequest {
-  WriteBatch* batch = nullptr;     ///< Not empty, unless `mark` is set. Consumed on success.
+  /// Not empty, unless `mark` or `definitions` is set. Consumed on success.
+  WriteBatch* batch = nullptr;
   bool mark = false;               ///< Commits also without facts: takes a number and a time.
   SnapshotPtr snapshot;            ///< Null: no conflict check (blind autocommit write).
   const ReadSet* reads = nullptr;  ///< Null or empty: writes only are checked (snapshot isolation).
@@ -47,6 +57,9 @@ struct CommitRequest {
   std::string idempotency_key;
   /// Stronger than the database's policy for this commit (kAlways), or null.
   std::optional<SyncPolicy> sync;
+  /// Null or empty: none. Needs a snapshot; any definition that changed since it is a kConflict.
+  /// Such a commit flushes what is in memory, goes past the log and is durable when it returns.
+  const DefinitionChanges* definitions = nullptr;
 };
 
 struct CommitReceipt {
@@ -148,6 +161,9 @@ class Engine {
       const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>&
           change) = 0;
   virtual Status DropTable(catalog::TableId table) = 0;
+  /// A snapshot at or above this commit sees the newest definitions. Raised before any change can
+  /// be seen, also where the change then fails.
+  virtual CommitId definitions_changed_at() const = 0;
 
   /// Seals the active memtable and waits until everything sealed is in the files.
   virtual Status Flush() = 0;

@@ -27,6 +27,14 @@
 
 namespace lamina::engine {
 
+/// Raises `number` to `value` unless it is there already.
+inline void RaiseTo(std::atomic<uint64_t>* number, uint64_t value) {
+  uint64_t seen = number->load(std::memory_order_relaxed);  // relaxed: the exchange below orders
+  // release: what led to the number is seen with it.
+  while (seen < value && !number->compare_exchange_weak(seen, value, std::memory_order_acq_rel)) {
+  }
+}
+
 class EngineImpl final : public Engine {
  public:
   explicit EngineImpl(EngineOptions options);
@@ -56,6 +64,9 @@ class EngineImpl final : public Engine {
       const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>& change)
       override;
   Status DropTable(catalog::TableId table) override;
+  CommitId definitions_changed_at() const override {
+    return {definitions_changed_at_.load(std::memory_order_acquire)};
+  }
 
   Status Flush() override;
   Status Sync() override;
@@ -117,7 +128,10 @@ class EngineImpl final : public Engine {
                                                       const ConflictWindow& window) const;
   ConflictWindow Window(CommitId after) const LAMINA_EXCLUDES(state_mu_);
   Status CheckConflicts(const CommitRequest& request, CommitId after) const;
-  Status CheckSchemas(const WriteBatch& batch) const;
+  /// That the facts are written under the newest definitions, or under those of `definitions`.
+  Status CheckSchemas(const WriteBatch& batch, const DefinitionChanges* definitions) const;
+  /// That no definition has changed since the snapshot.
+  Status CheckDefinitions(const Snapshot& snapshot) const;
   Status HoldBack();
   bool TooManySealed() const;
   bool TooManyLevel0Files() const;
@@ -127,6 +141,22 @@ class EngineImpl final : public Engine {
   /// Where it fails or throws std::bad_alloc, nothing has happened but for the batch, which may
   /// have grown.
   Status Prepare(Pending* pending) LAMINA_REQUIRES(commit_mu_);
+  /// The receipt of an earlier commit with the request's idempotency key, looked for where the
+  /// look-up before the lock could not see.
+  Result<std::optional<CommitReceipt>> FindIdempotentSince(const Pending& pending)
+      LAMINA_REQUIRES(commit_mu_);
+  Result<SystemTime> NextSystem(const CommitRequest& request) const LAMINA_REQUIRES(commit_mu_);
+  /// For the commit's own row in the idempotency table.
+  static void AddIdempotencyKey(const CommitRequest& request, CommitId commit);
+  /// The outcome of a flush before a commit, as an error of that commit, which has not happened:
+  /// where the flush is unsettled, writing has stopped.
+  Status OfWhatCameBefore(const Status& status) const;
+  /// Says of a commit that was found by its idempotency key how safe it is, after making it as safe
+  /// as `pending` asks for.
+  Status Acknowledge(const Pending& pending, CommitReceipt* earlier) LAMINA_EXCLUDES(sync_mu_);
+  /// A commit that changes definitions, past queue and log. Does not throw.
+  Status CommitDefinitions(Pending* pending) LAMINA_EXCLUDES(publish_mu_, commit_mu_);
+  Status CommitDefinitionsLocked(Pending* pending) LAMINA_REQUIRES(publish_mu_, commit_mu_);
   /// Everything up to `commit` is durable on return; publishes it where publishing waits for that.
   Status MakeDurable(CommitId commit) LAMINA_EXCLUDES(sync_mu_);
   /// Of the log: at most so many are not synced (a rotation syncs without being counted here).
@@ -148,9 +178,19 @@ class EngineImpl final : public Engine {
   Status FlushSealed() LAMINA_REQUIRES(publish_mu_);
   struct FlushedNow;
   Status FlushAndPublish(FlushedNow* flushed) LAMINA_REQUIRES(publish_mu_);
-  Result<storage::manifest::VersionPtr> PublishEdit(const storage::manifest::VersionEdit& edit,
-                                                    size_t flushed_memtables = 0)
-      LAMINA_REQUIRES(publish_mu_);
+  /// What a flush's edit says beside the rows: row ids that may not fall, erases to be finished.
+  static void CompleteFlush(const storage::manifest::Version& base,
+                            const std::vector<std::shared_ptr<const Memtable>>& flushed,
+                            storage::manifest::VersionEdit* edit);
+  void CountFlush(const FlushedNow& flushed);
+  /// Brings a commit that no log has, alone in `memtable`, to the files in one edit with changed
+  /// definitions, and makes it visible. Everything before it is in the files.
+  Status PublishUnlogged(const std::shared_ptr<const Memtable>& memtable,
+                         const DefinitionChanges& definitions) LAMINA_REQUIRES(publish_mu_);
+  /// `unlogged`: a commit that comes with the edit; it becomes visible with the version.
+  Result<storage::manifest::VersionPtr> PublishEdit(
+      const storage::manifest::VersionEdit& edit, size_t flushed_memtables = 0,
+      const std::shared_ptr<const Memtable>& unlogged = nullptr) LAMINA_REQUIRES(publish_mu_);
   /// After a publish that failed: installs what others published meanwhile.
   void AdoptNewest() LAMINA_REQUIRES(publish_mu_);
   void TrimConflictWindow() LAMINA_REQUIRES(state_mu_);
@@ -277,6 +317,7 @@ class EngineImpl final : public Engine {
   std::atomic<uint64_t> appended_{0};      // newest commit in log and memtable
   std::atomic<uint64_t> durable_{0};       // newest commit known to be synced or flushed
   std::atomic<uint64_t> synced_bytes_{0};  // of the log, as its writer counts them
+  std::atomic<uint64_t> definitions_changed_at_{0};
   std::atomic<bool> stopped_{false};
   std::atomic<bool> closing_{false};
   std::atomic<int> commits_in_flight_{0};

@@ -124,5 +124,40 @@ TEST(EngineMeanwhileTest, ReadOnlyOpenSeesAllWhileTheOwnerFlushesAndPrunesTheLog
   EXPECT_EQ(reader->recovery().replayed_commits, 1u);
 }
 
+// A commit that changes definitions is in no log: the commits after it stand behind a gap there,
+// which only the version that has it fills.
+TEST(EngineMeanwhileTest, ReadOnlyOpenSeesAllWhileTheOwnerChangesDefinitions) {
+  auto store = std::make_shared<FaultyStore>(MakeMemoryStore());
+  EngineOptions options = TestOptions(store);
+  options.auto_compact = false;
+  auto owner = MustOpen(options);
+  catalog::TableSchemaPtr people;
+  // The reader has read the version, and not yet the log.
+  Before(store.get(), RequestKind::kList, "wal/", [&] {
+    const SnapshotPtr snapshot = owner->GetSnapshot();
+    catalog::KeyDeclaration key;
+    key.names = {"id"};
+    people = *catalog::MakeTable({snapshot->state().version->catalog.next_table_id}, "people",
+                                 testing_tables::PeopleSchema(), key);
+    WriteBatch batch;
+    EXPECT_TRUE(batch.Add(testing_tables::PeopleWrite(people, {{1, "ann"}})).ok());
+    DefinitionChanges definitions;
+    definitions.put.push_back(people);
+    CommitRequest request;
+    request.batch = &batch;
+    request.snapshot = snapshot;
+    request.definitions = &definitions;
+    EXPECT_TRUE(owner->Commit(std::move(request)).ok());
+    EXPECT_TRUE(Put(owner.get(), "a", "1").ok());
+  });
+  EngineOptions read_only = TestOptions(store);
+  read_only.read_only = true;
+  auto reader = MustOpen(read_only);
+  ASSERT_NE(reader, nullptr);
+  EXPECT_EQ(store->faults_hit(), 1u) << "nothing came between: nothing was tested";
+  EXPECT_EQ(Get(*reader, "a"), "1");
+  EXPECT_EQ(testing_engine::People(*reader, people).size(), 1u);
+}
+
 }  // namespace
 }  // namespace lamina::engine

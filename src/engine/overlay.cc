@@ -108,15 +108,12 @@ Result<arrow::ArrayVector> PartColumns(const TableMemtable& memtable,
   }
   arrow::ArrayVector arrays;
   for (size_t c = 0; c < columns.size(); ++c) {
-    const auto& type = presented.FindColumn(columns[c])->type;
-    if (positions[c] < 0) {
-      ARROW_ASSIGN_OR_RAISE(auto nulls,
-                            arrow::MakeArrayOfNull(type, static_cast<int64_t>(facts.size())));
-      arrays.push_back(std::move(nulls));
-    } else {
-      ARROW_ASSIGN_OR_RAISE(auto array, catalog::CastColumn(batch->column(positions[c]), type));
-      arrays.push_back(std::move(array));
-    }
+    const catalog::Column& column = *presented.FindColumn(columns[c]);
+    ARROW_ASSIGN_OR_RAISE(auto array,
+                          positions[c] < 0
+                              ? catalog::InitialValues(column, static_cast<int64_t>(facts.size()))
+                              : catalog::CastColumn(batch->column(positions[c]), column.type));
+    arrays.push_back(std::move(array));
   }
   return arrays;
 }

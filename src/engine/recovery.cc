@@ -203,11 +203,14 @@ Status EngineImpl::LoadAndReplay() {
     StartFrom(version);
     Status replayed = ReplayLog();
     if (replayed.ok()) break;
-    // Without the lock the owner may flush and prune beside us: then the log that we found damaged
-    // is not the one that the newest version asks for.
-    if (!options_.read_only) return replayed;
+    // Without the lock (or with one that excludes nobody) the owner works on beside us: it flushes
+    // and prunes, and commits that changed definitions are in a version and in no log. Then the log
+    // that we found damaged is not the one that goes with the version we have.
     ARROW_ASSIGN_OR_RAISE(const storage::manifest::VersionPtr newest, manifest_->Refresh());
-    if (newest->wal_floor == version->wal_floor) return replayed;
+    if (newest->wal_floor == version->wal_floor &&
+        newest->flushed_commit == version->flushed_commit) {
+      return replayed;
+    }
     LAMINA_REACHED("engine.open.log_pruned");
   }
   base::MutexLock commit_lock(&commit_mu_);
@@ -215,6 +218,7 @@ Status EngineImpl::LoadAndReplay() {
   appended_.store(newest_.value, std::memory_order_release);
   // Replay synced the log's end when it sealed it.
   durable_.store(newest_.value, std::memory_order_release);
+  definitions_changed_at_.store(newest_.value, std::memory_order_release);
   active_since_nanos_ = clock_->MonotonicNanos();
   base::MutexLock lock(&state_mu_);
   conflict_floor_ = newest_;  // no transaction began before

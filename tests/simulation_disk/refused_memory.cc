@@ -672,6 +672,36 @@ class InsideTransaction final : public Transaction {
                                                  std::optional<int64_t> limit) override {
     return ScanInside([&] { return transaction_->ScanPrefix(prefix, as_of, valid_at, limit); });
   }
+  Status CreateTable(const std::string& name, const std::shared_ptr<arrow::Schema>& schema,
+                     const KeyDeclaration& key, const TableOptions& options) override {
+    return Inside([&] { return transaction_->CreateTable(name, schema, key, options); });
+  }
+  Status DropTable(const std::string& name) override {
+    return Inside([&] { return transaction_->DropTable(name); });
+  }
+  Status RenameTable(const std::string& name, const std::string& to) override {
+    return Inside([&] { return transaction_->RenameTable(name, to); });
+  }
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override {
+    return Inside([&] { return transaction_->AddColumn(table, field); });
+  }
+  Status DropColumn(const std::string& table, const std::string& column) override {
+    return Inside([&] { return transaction_->DropColumn(table, column); });
+  }
+  Status RenameColumn(const std::string& table, const std::string& column,
+                      const std::string& to) override {
+    return Inside([&] { return transaction_->RenameColumn(table, column, to); });
+  }
+  Status WidenColumn(const std::string& table, const std::string& column,
+                     const std::shared_ptr<arrow::DataType>& type) override {
+    return Inside([&] { return transaction_->WidenColumn(table, column, type); });
+  }
+  Result<TableInfo> GetTable(const std::string& name) const override {
+    return Inside([&] { return transaction_->GetTable(name); });
+  }
+  std::vector<TableInfo> ListTables() const override {
+    return InsideOrAgain([&] { return transaction_->ListTables(); });
+  }
   Status Savepoint(const std::string& name) override {
     return Inside([&] { return transaction_->Savepoint(name); });
   }

@@ -1,0 +1,40 @@
+// A transaction as the SQL layer needs it: tables by their whole definitions, and reads it does
+// itself.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "catalog/key_codec.h"
+#include "catalog/schema.h"
+#include "lamina/database.h"
+
+namespace lamina::db {
+
+class Session : public Transaction {
+ public:
+  /// As this transaction sees it; null when there is none. Not the built-in tables.
+  virtual catalog::TableSchemaPtr FindTable(const std::string& name) const = 0;
+  /// In order of their ids; not the built-in ones.
+  virtual std::vector<catalog::TableSchemaPtr> Tables() const = 0;
+  /// `next` is made by one of catalog's changes (AddColumn …) from the definition that FindTable
+  /// gives now. kAlreadyExists (another table has the name), kInvalidArgument (a value does not fit
+  /// a wider type), kNotFound, kInternal (not the next version).
+  virtual Status Replace(catalog::TableSchemaPtr next) = 0;
+  /// The transaction's answer depends on these keys; for readers that go past Get and Scan.
+  virtual Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) = 0;
+  /// Rises with every change of definitions that this transaction makes or takes back.
+  virtual uint64_t definition_changes() const = 0;
+};
+
+/// kInvalidArgument when `db` is none of ours (a wrapper).
+Result<std::unique_ptr<Session>> BeginSession(Database& db, TransactionOptions options);
+
+/// No commit after this one changed a table definition: a snapshot at or above it sees the newest
+/// ones. Raised before the change can be seen; too high where the change then failed. A change
+/// outside of a transaction takes no commit, and raises it to the next one.
+CommitId DefinitionsChangedAt(const Database& db);
+
+}  // namespace lamina::db
