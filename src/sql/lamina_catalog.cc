@@ -18,6 +18,7 @@
 #include <duckdb/storage/database_size.hpp>
 #include <fmt/format.h>
 
+#include "db/session.h"
 #include "sql/error_translation.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
@@ -121,12 +122,18 @@ duckdb::LogicalType LaminaCatalog::ParseType(const std::string& text) {
 }
 
 std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transaction) {
-  const uint64_t generation = generation_;
-  const bool own = transaction.has_changed_definitions();
+  // The snapshot that is kept serves when nothing changed behind it or behind this transaction's
+  // own: tables (through any interface) by the database's word, objects by ours. In this order: a
+  // change that was committed before the transaction's snapshot is seen in one of the two.
+  const CommitId at = transaction.data().snapshot()->commit();
+  const bool settled = definition_commits_ == 0;
+  const CommitId changed =
+      std::max(db::DefinitionsChangedAt(*database_), CommitId{objects_changed_.load()});
+  const bool newest = !transaction.has_changed_definitions() && settled && changed <= at;
   uint64_t version = 0;
   {
     base::MutexLock lock(&mu_);
-    if (!own && newest_ != nullptr && newest_generation_ == generation) return newest_;
+    if (newest && newest_ != nullptr && changed <= newest_commit_) return newest_;
     version = ++versions_;
   }
   auto out = std::make_shared<CatalogSnapshot>(version);
@@ -143,7 +150,7 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
   add_schema(kMainSchema);
 
   std::map<std::string, nlohmann::json> objects;
-  std::vector<TableInfo> tables = database_->ListTables();
+  std::vector<TableInfo> tables = transaction.data().ListTables();
   const bool has_objects = std::any_of(tables.begin(), tables.end(), [](const TableInfo& table) {
     return table.name == kObjectTable;
   });
@@ -202,20 +209,24 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     }
     schema.Add(std::move(entry));
   }
-  if (!own) {
+  if (newest) {
     base::MutexLock lock(&mu_);
     newest_ = out;
-    newest_generation_ = generation;
+    newest_commit_ = at;
   }
   return out;
 }
 
+void LaminaCatalog::EndDefinitionCommit(CommitId commit) {
+  uint64_t seen = objects_changed_;
+  while (seen < commit.value && !objects_changed_.compare_exchange_weak(seen, commit.value)) {
+  }
+  --definition_commits_;
+}
+
 void LaminaCatalog::EnsureObjectTable(LaminaTransaction& transaction) {
-  const Result<TableInfo> there = database_->GetTable(kObjectTable);
-  if (there.ok()) return;
-  CheckOutsideTransaction(*transaction.context.lock(), "the first definition");
-  ThrowIfError(database_->EnsureTable(kObjectTable, ObjectSchema(), {.names = {"key"}}));
-  transaction.Restart();
+  if (transaction.data().GetTable(kObjectTable).ok()) return;
+  ThrowIfError(transaction.data().CreateTable(kObjectTable, ObjectSchema(), {.names = {"key"}}));
 }
 
 void LaminaCatalog::PutObject(duckdb::ClientContext& context, const std::string& key,
@@ -228,15 +239,9 @@ void LaminaCatalog::PutObject(duckdb::ClientContext& context, const std::string&
 
 void LaminaCatalog::DeleteObject(duckdb::ClientContext& context, const std::string& key) {
   auto& transaction = LaminaTransaction::Get(context, *this);
-  if (!database_->GetTable(kObjectTable).ok()) return;
+  if (!transaction.data().GetTable(kObjectTable).ok()) return;
   ThrowIfError(transaction.data().Delete(kObjectTable, ObjectRow(key, "")));
   transaction.DefinitionsChanged();
-}
-
-void LaminaCatalog::CheckOutsideTransaction(duckdb::ClientContext& context, const char* what) {
-  if (context.transaction.IsAutoCommit()) return;
-  Throw(MakeSqlError("T5005", fmt::format("{} cannot be part of a transaction yet", what),
-                     "run it before BEGIN"));
 }
 
 duckdb::optional_idx LaminaCatalog::GetCatalogVersion(duckdb::ClientContext& context) {

@@ -57,8 +57,10 @@ class LaminaCatalog final : public duckdb::Catalog {
   Database* database() const { return database_; }
   /// What is defined as the transaction sees it.
   std::shared_ptr<CatalogSnapshot> Load(LaminaTransaction& transaction);
-  /// Definitions of before may have changed.
-  void Invalidate() { ++generation_; }
+  /// Around a commit that changes objects: meanwhile nobody trusts the snapshot that is kept.
+  void BeginDefinitionCommit() { ++definition_commits_; }
+  /// `commit`: the newest that may hold the change.
+  void EndDefinitionCommit(CommitId commit);
 
   // Objects beside tables. `key` as ObjectKey makes it.
   static std::string ObjectKey(const char* kind, const std::string& schema,
@@ -66,9 +68,6 @@ class LaminaCatalog final : public duckdb::Catalog {
   void PutObject(duckdb::ClientContext& context, const std::string& key,
                  const nlohmann::json& definition);
   void DeleteObject(duckdb::ClientContext& context, const std::string& key);
-  /// Without a change of other connections' definitions inside a transaction block: table changes
-  /// are made at once. Throws T5005 when one is under way.
-  void CheckOutsideTransaction(duckdb::ClientContext& context, const char* what);
   duckdb::LogicalType ParseType(const std::string& text);
 
   // duckdb::Catalog
@@ -114,10 +113,11 @@ class LaminaCatalog final : public duckdb::Catalog {
   void EnsureObjectTable(LaminaTransaction& transaction);
 
   Database* const database_;
-  std::atomic<uint64_t> generation_{1};
+  std::atomic<int> definition_commits_{0};    // under way
+  std::atomic<uint64_t> objects_changed_{0};  // no later commit changed an object
   base::Mutex mu_;
-  std::shared_ptr<CatalogSnapshot> newest_;  // of generation newest_generation_
-  uint64_t newest_generation_ = 0;
+  std::shared_ptr<CatalogSnapshot> newest_;
+  CommitId newest_commit_;  // of the snapshot it was read in
   uint64_t versions_ = 0;
   base::Mutex types_mu_;
   std::unique_ptr<duckdb::Connection> types_;  // asks DuckDB for types, not us

@@ -169,8 +169,6 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
   auto& context = transaction.GetContext();
   auto& info = bound.Base().Cast<duckdb::CreateTableInfo>();
   if (!MayCreate(context, CatalogType::TABLE_ENTRY, info.table, info.on_conflict)) return nullptr;
-  lamina().CheckOutsideTransaction(context, "CREATE TABLE");
-
   KeyDeclaration key;
   duckdb::case_insensitive_set_t not_null;
   bool needs_row = false;
@@ -214,10 +212,9 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
   }
   key.no_key = key.names.empty();
   auto& ours = LaminaTransaction::Get(context, catalog);
-  ThrowIfError(lamina().database()->CreateTable(TableName(name, info.table),
-                                                arrow::schema(std::move(fields)), key));
-  ours.Restart();
-  lamina().Invalidate();
+  ThrowIfError(
+      ours.data().CreateTable(TableName(name, info.table), arrow::schema(std::move(fields)), key));
+  ours.DefinitionsChanged();
   if (needs_row) {
     lamina().PutObject(context, LaminaCatalog::ObjectKey("table", name, info.table),
                        DescribeTable(info));
@@ -303,11 +300,10 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
                        fmt::format("DROP {}", type == CatalogType::VIEW_ENTRY ? "VIEW" : "TABLE")));
   }
   if (type == CatalogType::TABLE_ENTRY) {
-    lamina().CheckOutsideTransaction(context, "DROP TABLE");
     const std::string table = it->second->Cast<LaminaTableEntry>().table().name;
-    ThrowIfError(lamina().database()->DropTable(table));
-    LaminaTransaction::Get(context, catalog).Restart();
-    lamina().Invalidate();
+    auto& ours = LaminaTransaction::Get(context, catalog);
+    ThrowIfError(ours.data().DropTable(table));
+    ours.DefinitionsChanged();
   }
   lamina().DeleteObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, entry_name));
 }
@@ -338,9 +334,9 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
 }
 
 void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::AlterTableInfo& info) {
-  lamina().CheckOutsideTransaction(context, "ALTER TABLE");
   auto& entry = Current(context).Of(CatalogType::TABLE_ENTRY)[info.name]->Cast<LaminaTableEntry>();
-  Database* const database = lamina().database();
+  auto& ours = LaminaTransaction::Get(context, catalog);
+  lamina::Transaction& data = ours.data();
   const std::string stored = entry.table().name;
   auto said_owner = entry.GetInfo();
   auto& said = said_owner->Cast<duckdb::CreateTableInfo>();
@@ -369,7 +365,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (Current(context).Of(CatalogType::TABLE_ENTRY).count(new_name) != 0 &&
           !duckdb::StringUtil::CIEquals(new_name, entry.name))
         Throw(MakeSqlError("T2003", "a table or view exists already: " + new_name));
-      ThrowIfError(database->RenameTable(stored, TableName(name, new_name)));
+      ThrowIfError(data.RenameTable(stored, TableName(name, new_name)));
       said.table = new_name;
       break;
     }
@@ -383,7 +379,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
           ThrowUnsupported("columns of a table with CHECK constraints cannot be renamed yet");
       }
       const std::string old_name = entry.GetColumn(rename.old_name).Name();
-      ThrowIfError(database->RenameColumn(stored, old_name, rename.new_name));
+      ThrowIfError(data.RenameColumn(stored, old_name, rename.new_name));
       rebuild([&](duckdb::ColumnDefinition& column) {
         if (column.Name() == old_name) column.SetName(rename.new_name);
       });
@@ -403,7 +399,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (add.new_column.HasDefaultValue())
         ThrowUnsupported("ADD COLUMN with DEFAULT is not there yet",
                          "add it without, then ALTER COLUMN … SET DEFAULT and UPDATE the rows");
-      ThrowIfError(database->AddColumn(
+      ThrowIfError(data.AddColumn(
           stored, ValueOrThrow(ToStorageField(column, add.new_column.Type(), /*nullable=*/true))));
       said.columns.AddColumn(add.new_column.Copy());
       break;
@@ -425,7 +421,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         rebuild(nullptr, column);
         break;
       }
-      ThrowIfError(database->DropColumn(stored, column));
+      ThrowIfError(data.DropColumn(stored, column));
       rebuild(nullptr, column);
       break;
     }
@@ -434,7 +430,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       check_column(change.column_name);
       const std::string column = entry.GetColumn(change.column_name).Name();
       const auto field = ValueOrThrow(ToStorageField(column, change.target_type, true));
-      ThrowIfError(database->WidenColumn(stored, column, field->type()));
+      ThrowIfError(data.WidenColumn(stored, column, field->type()));
       rebuild([&](duckdb::ColumnDefinition& of) {
         if (of.Name() == column) of.SetType(change.target_type);
       });
@@ -456,8 +452,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
   for (auto it = said.constraints.begin(); it != said.constraints.end();) {
     it = (*it)->type == duckdb::ConstraintType::NOT_NULL ? said.constraints.erase(it) : it + 1;
   }
-  LaminaTransaction::Get(context, catalog).Restart();
-  lamina().Invalidate();
+  ours.DefinitionsChanged();
   if (new_name != entry.name)
     lamina().DeleteObject(context, LaminaCatalog::ObjectKey("table", name, entry.name));
   lamina().PutObject(context, LaminaCatalog::ObjectKey("table", name, new_name),

@@ -225,11 +225,10 @@ TEST_F(TableTest, TablesOfOtherInterfacesAreSqlTables) {
                                               arrow::field("v", arrow::large_utf8())}),
                                {.names = {"k"}})
                   .ok());
-  // Another connection, so that the catalogue is read anew.
-  const auto other = sql_->Connect().ValueOrDie();
-  ASSERT_TRUE(Run(*other, "CREATE TABLE next (a INT)").ok());
-  ASSERT_TRUE(Run(*other, "INSERT INTO made VALUES (1, 'x')").ok());
-  EXPECT_EQ(Rows(*other, "SELECT * FROM made"), "1,x");
+  Do("INSERT INTO made VALUES (1, 'x')");
+  EXPECT_EQ(Rows("SELECT * FROM made"), "1,x");
+  ASSERT_TRUE(sql_->database().RenameTable("made", "renamed").ok());
+  EXPECT_EQ(Rows("SELECT * FROM renamed"), "1,x");
 }
 
 TEST_F(TableTest, TimeColumnsAreHiddenAndCanBeAsked) {
@@ -246,10 +245,33 @@ TEST_F(TableTest, AReadOnlyTransactionRefusesWrites) {
   EXPECT_EQ(Rows("SELECT count(*) FROM t"), "1");
 }
 
-TEST_F(TableTest, DefinitionsInsideATransactionAreRefusedForNow) {
-  Do("BEGIN");
-  EXPECT_EQ(Fails("CREATE TABLE t (a INT)"), "T5005");
-  Do("ROLLBACK");
+TEST_F(TableTest, DefinitionsAreTransactional) {
+  const auto other = sql_->Connect().ValueOrDie();
+  Do("CREATE TABLE t (id INT PRIMARY KEY, a INT); INSERT INTO t VALUES (1, 1)");
+  Do("BEGIN; CREATE TABLE u (x INT DEFAULT 5 CHECK (x > 0)); INSERT INTO u VALUES (1), (DEFAULT)");
+  Do("ALTER TABLE t ADD COLUMN b VARCHAR; UPDATE t SET b = 'new'; CREATE VIEW v AS SELECT b FROM "
+     "t");
+  EXPECT_EQ(Rows("SELECT x, b FROM u, v ORDER BY x"), "1,new;5,new");
+  EXPECT_EQ(Rows(*other, "SELECT * FROM t"), "1,1");
+  EXPECT_NE(Rows(*other, "SELECT * FROM u"), "1;5");
+  Do("SAVEPOINT s; DROP TABLE u; CREATE SCHEMA x; CREATE TABLE x.y AS SELECT 1 AS z");
+  EXPECT_EQ(Rows("SELECT z FROM x.y"), "1");
+  Do("ROLLBACK TO s");
+  EXPECT_EQ(Rows("SELECT count(*) FROM u"), "2");
+  Do("COMMIT");
+  EXPECT_EQ(Rows(*other, "SELECT x, b FROM u, v ORDER BY x"), "1,new;5,new");
+  Do("BEGIN; DROP TABLE t; DROP VIEW v; CREATE TABLE t (other INT); ROLLBACK");
+  EXPECT_EQ(Rows("SELECT * FROM t"), "1,1,new");
+}
+
+TEST_F(TableTest, TwoTransactionsThatCreateTablesDoNotBothCommit) {
+  const auto other = sql_->Connect().ValueOrDie();
+  Do("CREATE TABLE t (a INT); BEGIN; CREATE TABLE mine (a INT)");
+  ASSERT_TRUE(Run(*other, "CREATE TABLE theirs (a INT)").ok());
+  const Status status = Run("COMMIT");
+  ASSERT_NE(SqlErrorOf(status), nullptr) << status.ToString();
+  EXPECT_EQ(SqlErrorOf(status)->sqlstate, "40001");
+  EXPECT_EQ(Rows("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lamina'"), "2");
 }
 
 }  // namespace

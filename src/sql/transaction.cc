@@ -44,13 +44,8 @@ void LaminaTransaction::DefinitionsChanged() {
   definitions_ = nullptr;
 }
 
-void LaminaTransaction::Restart() {
-  data_ = nullptr;
-  DefinitionsChanged();
-}
-
 Result<CommitResult> LaminaTransaction::Commit() {
-  if (data_ == nullptr || data_->pending_facts() == 0) {
+  if (data_ == nullptr || (data_->pending_facts() == 0 && !changed_definitions_)) {
     data_ = nullptr;
     return CommitResult{};
   }
@@ -73,8 +68,12 @@ duckdb::ErrorData LaminaTransactionManager::CommitTransaction(duckdb::ClientCont
                                                               duckdb::Transaction& transaction) {
   auto& ours = transaction.Cast<LaminaTransaction>();
   const bool changed = ours.has_changed_definitions();
+  if (changed) catalog_.BeginDefinitionCommit();
   const Result<CommitResult> result = ours.Commit();
-  if (changed) catalog_.Invalidate();
+  if (changed) {
+    catalog_.EndDefinitionCommit(result.ok() ? result->commit
+                                             : catalog_.database()->newest_commit());
+  }
   Forget(transaction);
   const auto state = context.registered_state->Get<SessionState>(SessionState::kKey);
   if (result.ok()) {

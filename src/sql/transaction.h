@@ -31,9 +31,6 @@ class LaminaTransaction final : public duckdb::Transaction {
   CatalogSnapshot& definitions();
   /// After a change of a definition, or a return to a savepoint.
   void DefinitionsChanged();
-  /// Of a change that LaminaDB has made at once: a fresh look at the database. Only while nothing
-  /// was written.
-  void Restart();
 
   Result<CommitResult> Commit();
   void Rollback();
