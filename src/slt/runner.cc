@@ -371,6 +371,8 @@ class Run {
       }
     }
 
+    if (!record.has_expected) return;
+
     std::vector<std::string> shown;
     if (hash_threshold_ > 0 && static_cast<int64_t>(values.size()) > hash_threshold_) {
       shown = {hash};

@@ -145,6 +145,7 @@ TEST_F(RunnerTest, LabelsMustAgree) {
   EXPECT_NE(Failures("query I nosort a\nSELECT 1\n----\n1\n\nquery I nosort a\nSELECT 2\n----\n2\n")
                 .find("under the label a"),
             std::string::npos);
+  EXPECT_EQ(Failures("query I nosort a\nSELECT 1\n\nquery I nosort a\nSELECT 2 - 1\n"), "");
 }
 
 TEST_F(RunnerTest, APendingFileIsNotRun) {

@@ -168,6 +168,7 @@ class Parser {
   Status Text(Record* record, std::vector<std::string>* below) {
     for (++at_; at_ < lines_.size() && !lines_[at_].empty(); ++at_) {
       if (lines_[at_] == "----") {
+        record->has_expected = true;
         for (++at_; at_ < lines_.size() && !lines_[at_].empty(); ++at_)
           below->push_back(lines_[at_]);
         break;
@@ -226,7 +227,10 @@ class Parser {
     }
     if (words.size() > 3) record->label = words[3];
     if (words.size() > 4) return Wrong("too many words: " + words[4]);
-    return Text(record, &record->expected);
+    ARROW_RETURN_NOT_OK(Text(record, &record->expected));
+    if (!record->has_expected && record->label.empty())
+      return Wrong("a query needs ---- and its rows, or a label");
+    return Status::OK();
   }
 
   Status Loop(const std::vector<std::string>& words, Record* record) {

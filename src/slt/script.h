@@ -48,6 +48,7 @@ struct Record {
   std::string types;  ///< A letter a column.
   SortMode sort = SortMode::kNone;
   std::string label;
+  bool has_expected = false;          ///< Without ----, only a label says what must come.
   std::vector<std::string> expected;  ///< Lines below ----.
 
   // Loops: the name without ${}.
