@@ -148,7 +148,7 @@ class ControlParser {
     } else {
       return out;
     }
-    if (at_ < span_.tokens.size()) return Unexpected();
+    if (at_ < span_.tokens.size()) return Unexpected("T1005");
     return out;
   }
 
@@ -203,13 +203,13 @@ class ControlParser {
     return Status::OK();
   }
 
-  Status Unexpected() const {
-    const size_t at = at_ < span_.tokens.size() ? span_.tokens[at_].begin : span_.end;
+  Status Unexpected(std::string_view code = "T1002") const {
+    if (at_ == span_.tokens.size())
+      return WithExcerpt(MakeSqlError("T1001", "syntax error at end of input", "", span_.end),
+                         text_);
     const std::string what =
-        at_ < span_.tokens.size()
-            ? fmt::format("syntax error at or near \"{}\"", span_.tokens[at_].In(text_))
-            : "syntax error at end of input";
-    return MakeSqlError("T1002", what, "", at);
+        fmt::format("syntax error at or near \"{}\"", span_.tokens[at_].In(text_));
+    return WithExcerpt(MakeSqlError(code, what, "", span_.tokens[at_].begin), text_);
   }
 
   const std::string_view text_;
@@ -264,8 +264,9 @@ class ConnectionImpl final : public Connection {
     const std::vector<StatementSpan> spans = SplitStatements(sql);
     if (spans.empty()) return MakeResult(ResultParts{});
     if (spans.size() > 1 && !parameters.empty()) {
-      return MakeSqlError("T4007", "parameters go with a text of one statement",
-                          "give each statement its own call", spans[1].begin);
+      return WithExcerpt(MakeSqlError("T4007", "parameters go with a text of one statement",
+                                      "give each statement its own call", spans[1].begin),
+                         sql);
     }
     std::unique_ptr<SqlResult> result;
     for (const StatementSpan& span : spans) {

@@ -1,15 +1,16 @@
 #include "sql/error_translation.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
-#include <map>
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error_detail.h"
+#include "sql/duckdb_error.h"
 #include "sql/error_codes.h"
+#include "sql/lexer.h"
 
 namespace lamina {
 namespace {
@@ -82,82 +83,40 @@ Status Make(std::string_view code, std::string message, std::string hint,
       error_code.value_or(row.error), std::move(message), std::move(hint), std::move(error)));
 }
 
-std::string_view CodeOfException(const duckdb::ErrorData& error) {
-  using duckdb::ExceptionType;
-  switch (error.Type()) {
-    case ExceptionType::PARSER:
-    case ExceptionType::SYNTAX:
-      return "T1001";
-    case ExceptionType::CATALOG:
-      return "T2010";
-    case ExceptionType::BINDER:
-      return "T2015";
-    case ExceptionType::CONVERSION:
-    case ExceptionType::DECIMAL:
-      return "T4002";
-    case ExceptionType::OUT_OF_RANGE:
-      return "T4008";
-    case ExceptionType::DIVIDE_BY_ZERO:
-      return "T4001";
-    case ExceptionType::MISMATCH_TYPE:
-    case ExceptionType::INVALID_TYPE:
-      return "T2007";
-    case ExceptionType::CONSTRAINT:
-      return "T3004";
-    case ExceptionType::TRANSACTION:
-      return "T5001";
-    case ExceptionType::INTERRUPT:
-      return "T4006";
-    case ExceptionType::OUT_OF_MEMORY:
-      return "T4004";
-    case ExceptionType::IO:
-      return "T5014";
-    case ExceptionType::PERMISSION:
-      return "T6001";
-    case ExceptionType::DEPENDENCY:
-      return "T2013";
-    case ExceptionType::NOT_IMPLEMENTED:
-      return "T4009";
-    case ExceptionType::PARAMETER_NOT_RESOLVED:
-    case ExceptionType::PARAMETER_NOT_ALLOWED:
-      return "T4007";
-    case ExceptionType::INVALID_INPUT:
-    case ExceptionType::SETTINGS:
-    case ExceptionType::INVALID_CONFIGURATION:
-      return "T4010";
-    case ExceptionType::INTERNAL:
-    case ExceptionType::FATAL:
-      return "T5099";
-    default:
-      return "T4005";
+/// Of the one word of `text` from `begin` on that is this name; nothing when there are several.
+std::optional<size_t> PlaceOf(std::string_view name, std::string_view text, size_t begin) {
+  if (const size_t dot = name.rfind('.'); dot != std::string_view::npos)
+    name.remove_prefix(dot + 1);
+  if (name.empty() || begin >= text.size()) return {};
+  const std::vector<StatementSpan> spans = SplitStatements(text.substr(begin));
+  if (spans.empty()) return {};
+  std::optional<size_t> found;
+  for (const Token& token : spans[0].tokens) {
+    std::string_view word = token.In(text.substr(begin));
+    if (token.kind == TokenKind::kQuotedWord && word.size() >= 2)
+      word = word.substr(1, word.size() - 2);
+    const bool same =
+        std::equal(word.begin(), word.end(), name.begin(), name.end(), [](char a, char b) {
+          return std::tolower(static_cast<unsigned char>(a)) ==
+                 std::tolower(static_cast<unsigned char>(b));
+        });
+    if (!same) continue;
+    if (found) return {};
+    found = begin + token.begin;
   }
+  return found;
 }
 
-/// What an error of DuckDB says, apart. Connections ask for errors as JSON (errors_as_json): DuckDB
-/// would else mix the place into the text.
-struct DuckDBError {
-  std::string message;
-  std::map<std::string, std::string> extra;
-
-  explicit DuckDBError(const duckdb::ErrorData& error)
-      : message(error.RawMessage()), extra(error.ExtraInfo().begin(), error.ExtraInfo().end()) {
-    if (!message.starts_with('{')) return;
-    const auto json = nlohmann::json::parse(message, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object() || !json.contains("exception_message")) return;
-    for (const auto& [key, value] : json.items()) {
-      if (!value.is_string()) continue;
-      if (key == "exception_message") {
-        message = value;
-      } else {
-        extra[key] = value;
-      }
+/// What a message of ours is about: "table does not exist: x", "…: table=t column=x".
+std::string NameIn(std::string_view message) {
+  for (const std::string_view mark : {" column=", " does not exist: ", " exists already: "}) {
+    if (const size_t at = message.find(mark); at != std::string_view::npos) {
+      message.remove_prefix(at + mark.size());
+      return std::string(message.substr(0, message.find(' ')));
     }
   }
-  std::string Extra(const char* key) const {
-    const auto it = extra.find(key);
-    return it == extra.end() ? std::string() : it->second;
-  }
-};
+  return {};
+}
 
 }  // namespace
 
@@ -192,14 +151,33 @@ Status FromDuckDB(const duckdb::ErrorData& error, std::string_view text, size_t 
   std::optional<size_t> position;
   const std::string at = parts.Extra(kPositionKey);
   size_t number = 0;
-  if (!at.empty() && std::from_chars(at.data(), at.data() + at.size(), number).ec == std::errc())
+  if (!at.empty() && std::from_chars(at.data(), at.data() + at.size(), number).ec == std::errc() &&
+      offset + number <= text.size())
     position = offset + number;
-  std::string excerpt = position && *position <= text.size() ? Excerpt(text, *position) : "";
+  const auto place = [&](const std::string& name) {
+    if (!position) position = PlaceOf(name, text, offset);
+    return position ? Excerpt(text, *position) : std::string();
+  };
   if (const std::string code = parts.Extra(kCodeKey); !code.empty()) {
+    std::string excerpt = place(NameIn(parts.Extra(kMessageKey)));
     return Make(code, parts.Extra(kMessageKey), parts.Extra(kHintKey), position, std::move(excerpt),
                 static_cast<ErrorCode>(std::stoi(parts.Extra(kErrorKey))));
   }
-  return Make(CodeOfException(error), parts.message, "", position, std::move(excerpt));
+  Diagnosis diagnosis =
+      Diagnose(parts, text.substr(std::min(offset, text.size())),
+               position ? std::optional<size_t>(*position - offset) : std::nullopt);
+  std::string excerpt = place(diagnosis.name);
+  return Make(diagnosis.code, std::move(diagnosis.message), std::move(diagnosis.hint), position,
+              std::move(excerpt));
+}
+
+Status WithExcerpt(const Status& status, std::string_view text) {
+  const SqlError* error = SqlErrorOf(status);
+  if (error == nullptr || !error->position || !error->excerpt.empty() ||
+      *error->position > text.size())
+    return status;
+  return Make(error->code, MessageOf(status), std::string(HintOf(status)), error->position,
+              Excerpt(text, *error->position), CodeOf(status));
 }
 
 }  // namespace sql

@@ -16,6 +16,9 @@ Status MakeSqlError(std::string_view code, std::string message, std::string hint
 /// An error of the layers below with its code of SQL; one that has a code already as it is.
 Status AsSqlError(const Status& status);
 
+/// The same with the line of `text` that its position lies in, if it has one and no excerpt yet.
+Status WithExcerpt(const Status& status, std::string_view text);
+
 /// Throws `status` through DuckDB: FromDuckDB gives it back as it was. Must not be OK.
 [[noreturn]] void Throw(const Status& status);
 inline void ThrowIfError(const Status& status) {
