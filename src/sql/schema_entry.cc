@@ -320,9 +320,38 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
   if (info.type == duckdb::AlterType::ALTER_TABLE && it->second->type == CatalogType::TABLE_ENTRY) {
     return AlterTable(context, info.Cast<duckdb::AlterTableInfo>());
   }
-  auto altered = it->second->AlterEntry(context, info);
-  if (altered == nullptr || it->second->type == CatalogType::TABLE_ENTRY)
+  if (it->second->type == CatalogType::TABLE_ENTRY) {
+    auto said = it->second->GetInfo();
+    auto& table = said->Cast<duckdb::CreateTableInfo>();
+    if (info.type == duckdb::AlterType::SET_COMMENT) {
+      table.comment = info.Cast<duckdb::SetCommentInfo>().comment_value;
+    } else if (info.type == duckdb::AlterType::SET_COLUMN_COMMENT) {
+      const auto& change = info.Cast<duckdb::SetColumnCommentInfo>();
+      if (!table.columns.ColumnExists(change.column_name)) {
+        Throw(MakeSqlError("T2002", fmt::format("column does not exist: table={} column={}",
+                                                it->second->name, change.column_name)));
+      }
+      duckdb::ColumnList columns;
+      for (const auto& column : table.columns.Logical()) {
+        auto copy = column.Copy();
+        if (duckdb::StringUtil::CIEquals(copy.Name(), change.column_name))
+          copy.SetComment(change.comment_value);
+        columns.AddColumn(std::move(copy));
+      }
+      table.columns = std::move(columns);
+    } else {
+      ThrowUnsupported("this change of a table is not there yet: " + info.ToString());
+    }
+    lamina().PutObject(context, LaminaCatalog::ObjectKey("table", name, it->second->name),
+                       DescribeTable(table));
+    return;
+  }
+  // DuckDB's other entries end the instance when they are asked for a change they do not know.
+  if (it->second->type != CatalogType::VIEW_ENTRY)
     ThrowUnsupported("this change of an object is not there yet: " + info.ToString());
+  auto altered = it->second->AlterEntry(context, info);
+  if (altered == nullptr)
+    ThrowUnsupported("this change of a view is not there yet: " + info.ToString());
   const auto type = it->second->type;
   nlohmann::json definition = {{"sql", Text(*altered->GetInfo())}};
   if (!altered->comment.IsNull()) definition["comment"] = altered->comment.ToString();
