@@ -462,8 +462,13 @@ Status EngineImpl::PublishUnlogged(const std::shared_ptr<const Memtable>& memtab
   // The flush works on the version as the edit will leave its tables.
   ARROW_ASSIGN_OR_RAISE(const VersionPtr base, storage::manifest::Apply(*before, changes));
   FlushedNow flushed;
-  ARROW_ASSIGN_OR_RAISE(auto job,
-                        RunFlush(MakeJobContext(/*cancellable=*/false), *base, {memtable}));
+  auto flush = RunFlush(MakeJobContext(/*cancellable=*/false), *base, {memtable});
+  if (!flush.ok()) {
+    // The commit has not happened, but where a sync failed nothing may follow it (N8).
+    if (EndsWriting(flush.status())) Stop(flush.status());
+    return flush.status();
+  }
+  JobResult job = std::move(*flush);
   Status status;
   try {
     CompleteFlush(*base, {memtable}, &job.edit);
