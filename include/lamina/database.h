@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <arrow/record_batch.h>
+#include <arrow/scalar.h>
 
 #include "lamina/error.h"
 #include "lamina/metrics.h"
@@ -94,8 +95,10 @@ class Database {
                              const KeyDeclaration& key = {}, const TableOptions& options = {}) = 0;
   virtual Status DropTable(const std::string& name) = 0;
   virtual Status RenameTable(const std::string& name, const std::string& to) = 0;
-  virtual Status AddColumn(const std::string& table,
-                           const std::shared_ptr<arrow::Field>& field) = 0;
+  /// Rows that are there read as `initial`, of the field's type; null: as NULL, and then the field
+  /// must be nullable.
+  virtual Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                           const std::shared_ptr<arrow::Scalar>& initial = nullptr) = 0;
   virtual Status DropColumn(const std::string& table, const std::string& column) = 0;
   virtual Status RenameColumn(const std::string& table, const std::string& column,
                               const std::string& to) = 0;

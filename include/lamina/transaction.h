@@ -11,6 +11,7 @@
 
 #include <arrow/array.h>
 #include <arrow/record_batch.h>
+#include <arrow/scalar.h>
 
 #include "lamina/options.h"
 #include "lamina/scan.h"
@@ -110,8 +111,10 @@ class Transaction {
                              const KeyDeclaration& key = {}, const TableOptions& options = {}) = 0;
   virtual Status DropTable(const std::string& name) = 0;
   virtual Status RenameTable(const std::string& name, const std::string& to) = 0;
-  virtual Status AddColumn(const std::string& table,
-                           const std::shared_ptr<arrow::Field>& field) = 0;
+  /// Rows that are there read as `initial`, of the field's type; null: as NULL, and then the field
+  /// must be nullable.
+  virtual Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                           const std::shared_ptr<arrow::Scalar>& initial = nullptr) = 0;
   virtual Status DropColumn(const std::string& table, const std::string& column) = 0;
   virtual Status RenameColumn(const std::string& table, const std::string& column,
                               const std::string& to) = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include <arrow/array/util.h>
 #include <arrow/compute/cast.h>
 #include <arrow/extension_type.h>
 #include <arrow/type_traits.h>
@@ -243,6 +244,7 @@ bool IsKeyType(const arrow::DataType& type) {
 }
 
 Result<std::shared_ptr<arrow::Array>> InitialValues(const Column& column, int64_t rows) {
+  if (column.initial != nullptr) return arrow::MakeArrayFromScalar(*column.initial, rows);
   return arrow::MakeArrayOfNull(column.type, rows);
 }
 

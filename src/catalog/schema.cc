@@ -4,6 +4,7 @@
 #include <set>
 #include <unordered_set>
 
+#include <arrow/array/util.h>
 #include <arrow/util/string.h>
 #include <arrow/util/utf8.h>
 #include <fmt/format.h>
@@ -128,6 +129,28 @@ Result<const Column*> ColumnToChange(const TableSchema& table, const std::string
   return column;
 }
 
+// An initial value is held to what a written value is held to.
+Status CheckInitial(const TableSchema& table, const Column& column, const arrow::Scalar& initial) {
+  if (!initial.type->Equals(*column.type)) {
+    return Invalid(fmt::format(
+        "the initial value is of another type than the column: table={} column={} expected={} "
+        "actual={}",
+        table.name, column.name, column.type->ToString(), initial.type->ToString()));
+  }
+  auto one = arrow::MakeArrayFromScalar(initial, 1);
+  if (!one.ok()) {
+    return MakeError(
+        ErrorCode::kUnsupported,
+        fmt::format("a column of this type takes no initial value: table={} column={} "
+                    "type={} reason={}",
+                    table.name, column.name, column.type->ToString(), one.status().message()));
+  }
+  TableSchema alone;
+  alone.name = table.name;
+  alone.columns = {column};
+  return CheckBatch(alone, *arrow::RecordBatch::Make(alone.ToArrow(), 1, {*one}));
+}
+
 Result<TableSchemaPtr> Next(TableSchema&& table) {
   ++table.version;
   ARROW_RETURN_NOT_OK(table.Verify());
@@ -216,6 +239,13 @@ Status TableSchema::Verify() const {
                                 column.type->ToString()));
     }
   }
+  for (const Column& column : columns) {
+    if (column.initial == nullptr) continue;
+    if (!column.initial->is_valid || !column.initial->type->Equals(*column.type) ||
+        IsKeyColumn(*this, column.id)) {
+      return broken(fmt::format("an initial value that does not fit: column={}", column.name));
+    }
+  }
   if (key.empty()) return broken("there is no key");
   std::unordered_set<ColumnId> key_ids;
   for (ColumnId column_id : key) {
@@ -283,21 +313,27 @@ Result<TableSchemaPtr> MakeTable(TableId id, std::string name,
 }
 
 Result<TableSchemaPtr> AddColumn(const TableSchema& table,
-                                 const std::shared_ptr<arrow::Field>& field) {
+                                 const std::shared_ptr<arrow::Field>& field,
+                                 const std::shared_ptr<arrow::Scalar>& initial) {
   if (field == nullptr) return Invalid("no column was given");
   ARROW_RETURN_NOT_OK(CheckColumnName(field->name()));
   if (table.FindColumn(field->name()) != nullptr) {
     return MakeError(ErrorCode::kAlreadyExists, fmt::format("the column exists: table={} column={}",
                                                             table.name, field->name()));
   }
-  if (!field->nullable()) {
+  const bool has_initial = initial != nullptr && initial->is_valid;
+  if (!field->nullable() && !has_initial) {
     return Invalid(fmt::format("an added column must be nullable: table={} column={}", table.name,
                                field->name()),
-                   "rows that are there already have no value for it");
+                   "rows that are there already have no value for it; give an initial one");
   }
   ARROW_RETURN_NOT_OK(CheckColumnType(*field));
   TableSchema next = table;
   Column column = MakeColumn(next.next_column_id++, field);
+  if (has_initial) {
+    ARROW_RETURN_NOT_OK(CheckInitial(table, column, *initial));
+    column.initial = initial;
+  }
   next.columns.insert(table.has_primary_key ? next.columns.end() : next.columns.end() - 1,
                       std::move(column));
   return Next(std::move(next));
@@ -363,7 +399,13 @@ Result<TableSchemaPtr> WidenColumn(const TableSchema& table, const std::string& 
         "utf8 to large_utf8, binary to large_binary, timestamps of a finer unit");
   }
   TableSchema next = table;
-  next.columns[static_cast<size_t>(column - table.columns.data())].type = type;
+  Column& wider = next.columns[static_cast<size_t>(column - table.columns.data())];
+  wider.type = type;
+  if (column->initial != nullptr) {
+    ARROW_ASSIGN_OR_RAISE(const auto one, InitialValues(*column, 1));
+    ARROW_ASSIGN_OR_RAISE(const auto cast, CastColumn(one, type));
+    ARROW_ASSIGN_OR_RAISE(wider.initial, cast->GetScalar(0));
+  }
   return Next(std::move(next));
 }
 
@@ -386,6 +428,23 @@ Result<TableSchemaPtr> RenameTable(const TableSchema& table, const std::string& 
   ARROW_RETURN_NOT_OK(CheckTableName(name));
   TableSchema next = table;
   next.name = name;
+  return Next(std::move(next));
+}
+
+Result<TableSchemaPtr> SetTableMetadata(
+    const TableSchema& table, const std::shared_ptr<const arrow::KeyValueMetadata>& metadata) {
+  TableSchema next = table;
+  next.metadata = internal::UserMetadata(metadata);
+  return Next(std::move(next));
+}
+
+Result<TableSchemaPtr> SetColumnMetadata(
+    const TableSchema& table, const std::string& name,
+    const std::shared_ptr<const arrow::KeyValueMetadata>& metadata) {
+  ARROW_ASSIGN_OR_RAISE(const Column* column, ColumnToChange(table, name));
+  TableSchema next = table;
+  next.columns[static_cast<size_t>(column - table.columns.data())].metadata =
+      internal::UserMetadata(metadata);
   return Next(std::move(next));
 }
 

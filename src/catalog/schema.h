@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <arrow/record_batch.h>
+#include <arrow/scalar.h>
 #include <arrow/type.h>
 
 #include "lamina/error.h"
@@ -49,7 +50,10 @@ struct Column {
   std::shared_ptr<arrow::DataType> type;
   bool nullable = true;
   /// The user's own field metadata, kept.
-  std::shared_ptr<const arrow::KeyValueMetadata> metadata;
+  std::shared_ptr<const arrow::KeyValueMetadata> metadata = nullptr;
+  /// Of the column's type, not null: what rows that were written before the column was there read
+  /// as. Null pointer: they read as NULL.
+  std::shared_ptr<arrow::Scalar> initial = nullptr;
 };
 
 using lamina::Codec;
@@ -110,9 +114,12 @@ bool IsKeyType(const arrow::DataType& type);
 bool IsValueType(const arrow::DataType& type);
 
 // Evolution. Each returns the next version; old files stay and are read as the new schema (missing
-// column = NULL).
+// column = its initial value, or NULL).
+/// `initial`: of the field's type; null pointer or null: rows that are there read as NULL, and the
+/// field must be nullable. kInvalidArgument where it is of another type or not valid for it.
 Result<TableSchemaPtr> AddColumn(const TableSchema& table,
-                                 const std::shared_ptr<arrow::Field>& field);  // must be nullable
+                                 const std::shared_ptr<arrow::Field>& field,
+                                 const std::shared_ptr<arrow::Scalar>& initial = nullptr);
 Result<TableSchemaPtr> DropColumn(const TableSchema& table,
                                   const std::string& name);  // not a key column
 Result<TableSchemaPtr> RenameColumn(const TableSchema& table, const std::string& from,
@@ -126,6 +133,12 @@ Result<TableSchemaPtr> WidenColumn(const TableSchema& table, const std::string& 
 /// NOT NULL to NULL only.
 Result<TableSchemaPtr> DropNotNull(const TableSchema& table, const std::string& name);
 Result<TableSchemaPtr> RenameTable(const TableSchema& table, const std::string& name);
+/// Replaces the user's metadata whole; null: none. Parquet's field ids are dropped.
+Result<TableSchemaPtr> SetTableMetadata(
+    const TableSchema& table, const std::shared_ptr<const arrow::KeyValueMetadata>& metadata);
+Result<TableSchemaPtr> SetColumnMetadata(
+    const TableSchema& table, const std::string& column,
+    const std::shared_ptr<const arrow::KeyValueMetadata>& metadata);
 
 /// Casts `array`, as read from a file, to the current column type `to`: identity, one of the
 /// widenings above (safe cast; kInvalidArgument for a value that does not fit), or the same type

@@ -347,6 +347,59 @@ TEST(EvolutionTest, ColumnsAreAddedDroppedAndRenamedWithStableIds) {
   EXPECT_EQ(KeyNames(RenameColumn(*first, "a", "z")), std::vector<std::string>{"z"});
 }
 
+TEST(EvolutionTest, AnInitialValueBelongsToItsColumn) {
+  const auto first = Must(Make({arrow::field("a", arrow::int32())}, Names({"a"})));
+  const auto seven = arrow::MakeScalar(int16_t{7});
+  const auto field = arrow::field("c", arrow::int16(), /*nullable=*/false);
+  const auto added = Must(AddColumn(*first, field, seven));
+  EXPECT_TRUE(Must(InitialValues(*added->FindColumn("c"), 3))
+                  ->Equals(Must(arrow::MakeArrayFromScalar(*seven, 3))));
+  const auto wider = Must(WidenColumn(*Must(RenameColumn(*added, "c", "d")), "d", arrow::int64()));
+  EXPECT_TRUE(wider->FindColumn("d")->initial->Equals(arrow::Int64Scalar(7)));
+  EXPECT_TRUE(wider->Verify().ok());
+  // Null is no initial value.
+  const auto nothing = Must(
+      AddColumn(*first, arrow::field("c", arrow::int16()), arrow::MakeNullScalar(arrow::int16())));
+  EXPECT_EQ(nothing->FindColumn("c")->initial, nullptr);
+  EXPECT_EQ(Must(InitialValues(*nothing->FindColumn("c"), 2))->null_count(), 2);
+  EXPECT_EQ(Refusal(AddColumn(*first, field, arrow::MakeNullScalar(arrow::int16())), kInvalid,
+                    "nullable"),
+            "");
+  EXPECT_EQ(Refusal(AddColumn(*first, field, arrow::MakeScalar(int32_t{7})), kInvalid,
+                    "expected=int16 actual=int32"),
+            "");
+  EXPECT_EQ(Refusal(AddColumn(*first, arrow::field("c", arrow::utf8()),
+                              std::make_shared<arrow::StringScalar>(std::string("\xff"))),
+                    kInvalid, "not valid for its type"),
+            "");
+  // A day that nanoseconds do not reach.
+  const auto day = Must(AddColumn(*first, arrow::field("t", arrow::date32()),
+                                  std::make_shared<arrow::Date32Scalar>(1'000'000)));
+  EXPECT_EQ(Refusal(WidenColumn(*day, "t", arrow::timestamp(arrow::TimeUnit::NANO)), kInvalid,
+                    "does not fit"),
+            "");
+  TableSchema broken = *added;
+  broken.columns[1].initial = arrow::MakeScalar(1.0);
+  EXPECT_FALSE(broken.Verify().ok());
+  broken = *added;
+  broken.columns[0].initial = arrow::MakeScalar(int32_t{1});
+  EXPECT_FALSE(broken.Verify().ok());
+}
+
+TEST(EvolutionTest, MetadataIsReplacedWhole) {
+  const auto meta = arrow::key_value_metadata({"x", "PARQUET:field_id"}, {"1", "9"});
+  const auto first = Must(Make({arrow::field("a", arrow::int32())}, Names({"a"})));
+  const auto table = Must(SetTableMetadata(*first, meta));
+  EXPECT_EQ(table->version, 2U);
+  ASSERT_NE(table->metadata, nullptr);
+  EXPECT_EQ(table->metadata->keys(), std::vector<std::string>{"x"});
+  EXPECT_EQ(Must(SetTableMetadata(*table, nullptr))->metadata, nullptr);
+  const auto column = Must(SetColumnMetadata(*first, "a", meta));
+  EXPECT_EQ(column->ToArrow()->field(0)->metadata()->keys(), std::vector<std::string>{"x"});
+  EXPECT_EQ(Must(SetColumnMetadata(*column, "a", nullptr))->FindColumn("a")->metadata, nullptr);
+  EXPECT_EQ(Refusal(SetColumnMetadata(*first, "z", meta), ErrorCode::kNotFound, "column=z"), "");
+}
+
 TEST(EvolutionTest, WideningKeepsEveryValueAndNothingElseIsAllowed) {
   using namespace arrow;  // NOLINT(google-build-using-namespace)
   const auto us = timestamp(TimeUnit::MICRO);

@@ -2,8 +2,15 @@
 // value is checked before an Arrow type is made from it, nesting is bounded, and the result must
 // pass TableSchema::Verify.
 #include <limits>
+#include <new>
 #include <optional>
 
+#include <arrow/array/util.h>
+#include <arrow/buffer.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/dictionary.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/ipc/writer.h>
 #include <arrow/util/key_value_metadata.h>
 #include <fmt/format.h>
 
@@ -125,7 +132,42 @@ void WriteOptions(const TableOptions& options, MessageWriter* out) {
     out->AddBytes(tag::kOptionsPeriodTo, options.period_to_column);
 }
 
+// One row of one column as an Arrow IPC message: the form that the log has for rows.
+std::string EncodeInitial(const Column& column) {
+  const auto encode = [&]() -> Result<std::shared_ptr<arrow::Buffer>> {
+    ARROW_ASSIGN_OR_RAISE(const auto one, InitialValues(column, 1));
+    auto options = arrow::ipc::IpcWriteOptions::Defaults();
+    options.use_threads = false;
+    return arrow::ipc::SerializeRecordBatch(
+        *arrow::RecordBatch::Make(arrow::schema({arrow::field("", column.type)}), 1, {one}),
+        options);
+  };
+  const auto bytes = encode();
+  if (bytes.status().IsOutOfMemory()) throw std::bad_alloc();
+  LAMINA_CHECK_MSG(bytes.ok(), "an initial value that AddColumn refuses");
+  return (*bytes)->ToString();
+}
+
 // ---- Decoding ----
+
+Result<std::shared_ptr<arrow::Scalar>> DecodeInitial(std::string_view bytes,
+                                                     const std::shared_ptr<arrow::DataType>& type) {
+  // Copied: the value outlives the bytes, and Arrow wants its buffers aligned.
+  arrow::io::BufferReader input(arrow::Buffer::FromString(std::string(bytes)));
+  auto options = arrow::ipc::IpcReadOptions::Defaults();
+  options.use_threads = false;
+  options.ensure_alignment = arrow::ipc::Alignment::kDataTypeSpecificAlignment;
+  arrow::ipc::DictionaryMemo memo;
+  ARROW_ASSIGN_OR_RAISE(
+      const auto row,
+      arrow::ipc::ReadRecordBatch(arrow::schema({arrow::field("", type)}), &memo, options, &input));
+  ARROW_RETURN_NOT_OK(row->ValidateFull());
+  if (row->num_rows() != 1 || row->column(0)->IsNull(0)) return Status::Invalid("not one value");
+  ARROW_ASSIGN_OR_RAISE(auto value, row->column(0)->GetScalar(0));
+  // What cannot be made an array again could not be read for rows.
+  ARROW_RETURN_NOT_OK(arrow::MakeArrayFromScalar(*value, 1).status());
+  return value;
+}
 
 class MetadataBuilder {
  public:
@@ -354,6 +396,7 @@ Result<std::shared_ptr<arrow::Field>> ReadField(MessageReader* reader, int depth
 Result<Column> ReadColumn(MessageReader* reader) {
   uint64_t id = 0;
   std::shared_ptr<arrow::Field> field;
+  std::optional<std::string> initial;
   while (reader->Next()) {
     switch (reader->field()) {
       case tag::kColumnId:
@@ -365,6 +408,9 @@ Result<Column> ReadColumn(MessageReader* reader) {
         ARROW_ASSIGN_OR_RAISE(field, ReadField(&message, 0));
         break;
       }
+      case tag::kColumnInitial:
+        reader->GetString(&initial.emplace());
+        break;
       default:
         ARROW_RETURN_NOT_OK(UnknownField(*reader, "column"));
     }
@@ -372,8 +418,19 @@ Result<Column> ReadColumn(MessageReader* reader) {
   ARROW_RETURN_NOT_OK(reader->status("column"));
   if (field == nullptr) return Corrupt(fmt::format("a column without a field: id={}", id));
   if (id == 0 || id > kInt32Max) return Corrupt(fmt::format("column id out of range: id={}", id));
-  return Column{static_cast<ColumnId>(id), field->name(), field->type(), field->nullable(),
+  Column column{static_cast<ColumnId>(id), field->name(), field->type(), field->nullable(),
                 field->metadata()};
+  // Types that no column has would only be refused after Arrow had read a value of them.
+  if (initial && IsValueType(*column.type)) {
+    auto value = DecodeInitial(*initial, column.type);
+    if (!value.ok()) {
+      if (value.status().IsOutOfMemory()) return value.status();
+      return Corrupt(
+          fmt::format("initial value: column={} reason={}", column.name, value.status().message()));
+    }
+    column.initial = std::move(*value);
+  }
+  return column;
 }
 
 Result<TableOptions> ReadOptions(MessageReader* reader) {
@@ -434,6 +491,7 @@ std::string EncodeTable(const TableSchema& table) {
       const arrow::Field field(column.name, column.type, column.nullable, column.metadata);
       message.AddMessageWith(tag::kColumnField,
                              [&](MessageWriter& body) { WriteField(field, &body); });
+      if (column.initial != nullptr) message.AddBytes(tag::kColumnInitial, EncodeInitial(column));
     });
   }
   const std::vector<uint64_t> key(table.key.begin(), table.key.end());

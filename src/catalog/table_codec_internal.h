@@ -27,6 +27,7 @@ inline constexpr uint32_t kTableMetadata = 9;
 // column
 inline constexpr uint32_t kColumnId = 1;
 inline constexpr uint32_t kColumnField = 2;
+inline constexpr uint32_t kColumnInitial = 3;
 // field
 inline constexpr uint32_t kFieldName = 1;
 inline constexpr uint32_t kFieldType = 2;
@@ -71,6 +72,7 @@ inline constexpr FieldRow kFieldRows[] = {
     {"table", tag::kTableMetadata, "metadata", "repeated entry"},
     {"column", tag::kColumnId, "id", "varint"},
     {"column", tag::kColumnField, "field", "field"},
+    {"column", tag::kColumnInitial, "initial", "bytes"},
     {"field", tag::kFieldName, "name", "string"},
     {"field", tag::kFieldType, "type", "type"},
     {"field", tag::kFieldNullable, "nullable", "bool"},

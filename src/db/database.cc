@@ -90,9 +90,10 @@ class DatabaseImpl final : public Database {
     }
     return Alter(name, [&](const auto& t) { return catalog::RenameTable(t, to); });
   }
-  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override {
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                   const std::shared_ptr<arrow::Scalar>& initial) override {
     if (field == nullptr) return MakeError(ErrorCode::kInvalidArgument, "field is null");
-    return Alter(table, [&](const auto& t) { return catalog::AddColumn(t, field); });
+    return Alter(table, [&](const auto& t) { return catalog::AddColumn(t, field, initial); });
   }
   Status DropColumn(const std::string& table, const std::string& column) override {
     return Alter(table, [&](const auto& t) { return catalog::DropColumn(t, column); });

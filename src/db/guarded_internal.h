@@ -82,8 +82,9 @@ class GuardedTransaction final : public Session {
   Status RenameTable(const std::string& name, const std::string& to) override {
     return base::Guarded([&] { return impl_.RenameTable(name, to); });
   }
-  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override {
-    return base::Guarded([&] { return impl_.AddColumn(table, field); });
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                   const std::shared_ptr<arrow::Scalar>& initial) override {
+    return base::Guarded([&] { return impl_.AddColumn(table, field, initial); });
   }
   Status DropColumn(const std::string& table, const std::string& column) override {
     return base::Guarded([&] { return impl_.DropColumn(table, column); });
@@ -154,8 +155,9 @@ class GuardedDatabase final : public Database, public SessionSource {
   Status RenameTable(const std::string& name, const std::string& to) override {
     return base::Guarded([&] { return impl_.RenameTable(name, to); });
   }
-  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override {
-    return base::Guarded([&] { return impl_.AddColumn(table, field); });
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                   const std::shared_ptr<arrow::Scalar>& initial) override {
+    return base::Guarded([&] { return impl_.AddColumn(table, field, initial); });
   }
   Status DropColumn(const std::string& table, const std::string& column) override {
     return base::Guarded([&] { return impl_.DropColumn(table, column); });

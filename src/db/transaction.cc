@@ -357,9 +357,10 @@ Status TransactionImpl::RenameTable(const std::string& name, const std::string& 
   return Alter(name, [&](const auto& t) { return catalog::RenameTable(t, to); });
 }
 Status TransactionImpl::AddColumn(const std::string& table,
-                                  const std::shared_ptr<arrow::Field>& field) {
+                                  const std::shared_ptr<arrow::Field>& field,
+                                  const std::shared_ptr<arrow::Scalar>& initial) {
   if (field == nullptr) return MakeError(ErrorCode::kInvalidArgument, "field is null");
-  return Alter(table, [&](const auto& t) { return catalog::AddColumn(t, field); });
+  return Alter(table, [&](const auto& t) { return catalog::AddColumn(t, field, initial); });
 }
 Status TransactionImpl::DropColumn(const std::string& table, const std::string& column) {
   return Alter(table, [&](const auto& t) { return catalog::DropColumn(t, column); });

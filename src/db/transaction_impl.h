@@ -45,7 +45,8 @@ class TransactionImpl final : public Session {
                      const KeyDeclaration& key, const TableOptions& options) override;
   Status DropTable(const std::string& name) override;
   Status RenameTable(const std::string& name, const std::string& to) override;
-  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override;
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                   const std::shared_ptr<arrow::Scalar>& initial) override;
   Status DropColumn(const std::string& table, const std::string& column) override;
   Status RenameColumn(const std::string& table, const std::string& column,
                       const std::string& to) override;

@@ -332,7 +332,18 @@ void EngineImpl::CountSeal(SealReason reason) {
 Status EngineImpl::Seal(SealReason reason) {
   // What is in memory after a stop may never have reached the log: it must not become "durable".
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
-  if (active_->first_commit().value == 0) return Status::OK();
+  if (active_->first_commit().value == 0) {
+    // Commits that were refused for lack of memory leave tables without facts, which take no facts
+    // of a later definition: whoever seals in order to change one gets rid of them.
+    if (active_->tables().empty()) return Status::OK();
+    auto fresh = Memtable::Make();
+    base::MutexLock lock(&state_mu_);
+    auto next = std::make_shared<ReadState>(*state_);
+    next->active = fresh;
+    state_ = std::move(next);
+    active_ = std::move(fresh);
+    return Status::OK();
+  }
   storage::manifest::WalFloor floor{epoch_, 1};
   if (wal_ != nullptr) {
     // The floor is a segment boundary: nothing of this memtable lies in the segment that begins
@@ -451,8 +462,13 @@ Status EngineImpl::PublishUnlogged(const std::shared_ptr<const Memtable>& memtab
   // The flush works on the version as the edit will leave its tables.
   ARROW_ASSIGN_OR_RAISE(const VersionPtr base, storage::manifest::Apply(*before, changes));
   FlushedNow flushed;
-  ARROW_ASSIGN_OR_RAISE(auto job,
-                        RunFlush(MakeJobContext(/*cancellable=*/false), *base, {memtable}));
+  auto flush = RunFlush(MakeJobContext(/*cancellable=*/false), *base, {memtable});
+  if (!flush.ok()) {
+    // The commit has not happened, but where a sync failed nothing may follow it (N8).
+    if (EndsWriting(flush.status())) Stop(flush.status());
+    return flush.status();
+  }
+  JobResult job = std::move(*flush);
   Status status;
   try {
     CompleteFlush(*base, {memtable}, &job.edit);

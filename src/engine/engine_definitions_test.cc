@@ -188,6 +188,20 @@ TEST_F(EngineDefinitionsTest, FileThatCannotBeWrittenLeavesNothing) {
   }
 }
 
+TEST_F(EngineDefinitionsTest, SyncOfAFileThatFailedStopsTheEngine) {
+  StoreFault fault;
+  fault.kind = RequestKind::kFinish;
+  fault.path_prefix = "data/";
+  fault.status = MakeError(ErrorCode::kStopped, "sync failed");
+  faulty_->Add(fault);
+  EXPECT_EQ(CodeOf(Create("people", {{1, "one"}}).status()), ErrorCode::kStopped);
+  EXPECT_EQ(CodeOf(Put(engine_.get(), "next", "2").status()), ErrorCode::kStopped);
+  faulty_->Clear();
+  Reopen();
+  ExpectNothingOf("people", {0});
+  EXPECT_TRUE(Create("people", {{1, "one"}}).ok());
+}
+
 TEST_F(EngineDefinitionsTest, LostAnswerOfThePublishIsSettled) {
   FailRefs(MakeError(ErrorCode::kUnavailable, "no answer"), /*after_effect=*/true);
   const auto receipt = Create("people", {{1, "one"}});

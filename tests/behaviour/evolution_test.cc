@@ -1,6 +1,6 @@
-// Random changes of a table's definition between random writes, against a model that keeps values
-// by the identity of columns, not by name: every moment of the past is read as the present
-// definition.
+// Random changes of a table's definition between random writes, one by one or several in a
+// transaction, against a model that keeps values by the identity of columns, not by name: every
+// moment of the past is read as the present definition.
 #include <cmath>
 #include <map>
 #include <optional>
@@ -106,7 +106,7 @@ class RandomEvolution {
   }
 
   void Step() {
-    switch (random_.Uniform(14)) {
+    switch (random_.Uniform(16)) {
       case 0:
         log_ += "flush\n";
         return Must(db_->Flush());
@@ -127,6 +127,8 @@ class RandomEvolution {
         return RenameColumn();
       case 7:
         return WidenColumn();
+      case 9:
+        return InTransaction();
       case 8:
         log_ += "hold\n";
         held_.emplace_back(db_->GetSnapshot(), Whole());
@@ -134,6 +136,77 @@ class RandomEvolution {
       default:
         return Write();
     }
+  }
+
+  /// Some changes and writes that come together or not at all; read back between.
+  void InTransaction() {
+    log_ += "begin\n";
+    transaction_ = Must(db_->Begin());
+    const auto columns = columns_;
+    const Rows rows = rows_;
+    const auto change = [&](uint64_t what) {
+      switch (what) {
+        case 0:
+          return AddColumn();
+        case 1:
+          return DropColumn();
+        case 2:
+          return RenameColumn();
+        case 3:
+          return WidenColumn();
+        default:
+          return Write();
+      }
+    };
+    std::vector<ModelColumn> columns_then;
+    Rows rows_then;
+    bool savepoint = false;
+    for (uint64_t n = 2 + random_.Uniform(6); n > 0; --n) {
+      change(random_.Uniform(7));
+      if (random_.OneIn(3)) CompareMoment(SystemPeriod::Latest(), rows_);
+      if (random_.OneIn(4)) {
+        log_ += "savepoint\n";
+        Must(transaction_->Savepoint("s"));
+        columns_then = columns_;
+        rows_then = rows_;
+        savepoint = true;
+      }
+      if (savepoint && random_.OneIn(4)) {
+        log_ += "rollback\n";
+        Must(transaction_->RollbackTo("s"));
+        columns_ = columns_then;
+        rows_ = rows_then;
+        CompareMoment(SystemPeriod::Latest(), rows_);
+      }
+      if (::testing::Test::HasFailure()) return;
+    }
+    CompareMoment(SystemPeriod::Latest(), rows_);
+    if (random_.OneIn(4)) {
+      log_ += "abort\n";
+      transaction_.reset();
+      columns_ = columns;
+      rows_ = rows;
+      pending_initials_.clear();
+      return;
+    }
+    log_ += "commit\n";
+    const CommitResult committed = Must(transaction_->Commit());
+    transaction_.reset();
+    // What is older than an added column reads as its initial value, at every moment.
+    for (const auto& [identity, value] : pending_initials_) {
+      for (auto& [commit, then] : history_) Fill(identity, value, &then);
+    }
+    pending_initials_.clear();
+    if (committed.commit.value != 0) history_.emplace_back(committed.commit, rows_);
+  }
+
+  static void Fill(uint64_t identity, int64_t value, Rows* rows) {
+    for (auto& [id, row] : *rows) row[identity] = value;
+  }
+
+  template <typename Call>
+  Status Do(Call&& call) {
+    return transaction_ != nullptr ? call(*transaction_) : call(*db_);
   }
 
   std::string FreeName() {
@@ -150,15 +223,29 @@ class RandomEvolution {
   void AddColumn() {
     if (columns_.size() == 4) return;
     const ModelColumn column{++identities_, FreeName(), random_.Uniform(Chains().size()), 0};
-    log_ += fmt::format("add {} {}\n", column.name, column.type()->ToString());
-    Must(db_->AddColumn("t", arrow::field(column.name, column.type())));
+    std::shared_ptr<arrow::Scalar> initial;
+    if (random_.OneIn(2)) {
+      const auto value = static_cast<int64_t>(random_.Uniform(100));
+      initial = ScalarOf(column.type(), value);
+      Fill(column.identity, value, &rows_);
+      if (transaction_ != nullptr) {
+        pending_initials_.emplace_back(column.identity, value);
+      } else {
+        for (auto& [commit, then] : history_) Fill(column.identity, value, &then);
+      }
+    }
+    log_ += fmt::format("add {} {} {}\n", column.name, column.type()->ToString(),
+                        initial == nullptr ? "" : initial->ToString());
+    Must(Do([&](auto& on) {
+      return on.AddColumn("t", arrow::field(column.name, column.type()), initial);
+    }));
     columns_.push_back(column);
   }
   void DropColumn() {
     if (columns_.empty()) return;
     const size_t at = random_.Uniform(columns_.size());
     log_ += fmt::format("drop {}\n", columns_[at].name);
-    Must(db_->DropColumn("t", columns_[at].name));
+    Must(Do([&](auto& on) { return on.DropColumn("t", columns_[at].name); }));
     columns_.erase(columns_.begin() + static_cast<std::ptrdiff_t>(at));
   }
   void RenameColumn() {
@@ -166,7 +253,7 @@ class RandomEvolution {
     ModelColumn& column = AnyColumn();
     const std::string to = FreeName();
     log_ += fmt::format("rename {} {}\n", column.name, to);
-    Must(db_->RenameColumn("t", column.name, to));
+    Must(Do([&](auto& on) { return on.RenameColumn("t", column.name, to); }));
     column.name = to;
   }
   void WidenColumn() {
@@ -176,7 +263,7 @@ class RandomEvolution {
     if (column.step + 1 == steps) return;
     column.step += 1 + random_.Uniform(steps - column.step - 1);
     log_ += fmt::format("widen {} {}\n", column.name, column.type()->ToString());
-    Must(db_->WidenColumn("t", column.name, column.type()));
+    Must(Do([&](auto& on) { return on.WidenColumn("t", column.name, column.type()); }));
   }
 
   void Write() {
@@ -185,7 +272,7 @@ class RandomEvolution {
     for (uint64_t i = 0; i < n; ++i) ids.push_back(static_cast<int64_t>(random_.Uniform(9)));
     if (random_.OneIn(4)) {
       log_ += "delete\n";
-      Must(db_->Delete("t", Ids(ids)));
+      Must(Do([&](auto& on) { return StatusOf(on.Delete("t", Ids(ids))); }));
       for (const int64_t id : ids) rows_.erase(id);
     } else {
       std::vector<Row> rows(ids.size());
@@ -205,10 +292,12 @@ class RandomEvolution {
         arrays.push_back(Must(builder->Finish()));
       }
       log_ += fmt::format("put {}\n", ids.size());
-      Must(db_->Put("t", Batch(Must(db_->GetTable("t")).schema, arrays)));
+      Must(Do([&](auto& on) {
+        return StatusOf(on.Put("t", Batch(Must(on.GetTable("t")).schema, arrays)));
+      }));
       for (size_t i = 0; i < ids.size(); ++i) rows_[ids[i]] = rows[i];
     }
-    history_.emplace_back(db_->newest_commit(), rows_);
+    if (transaction_ == nullptr) history_.emplace_back(db_->newest_commit(), rows_);
   }
 
   /// The whole table, as it is read now.
@@ -228,7 +317,10 @@ class RandomEvolution {
   void CompareMoment(SystemPeriod moment, const Rows& rows) {
     ScanOptions options;
     options.system = moment;
-    const auto read = Must(Must(Must(db_->Scan("t", options))->ToTable())->CombineChunks());
+    const auto scan = [&] {
+      return transaction_ != nullptr ? transaction_->Scan("t", options) : db_->Scan("t", options);
+    };
+    const auto read = Must(Must(Must(scan())->ToTable())->CombineChunks());
     ASSERT_EQ(read->num_rows(), static_cast<int64_t>(rows.size()));
     ASSERT_EQ(read->num_columns(), static_cast<int>(columns_.size() + 1));
     if (rows.empty()) return;
@@ -262,10 +354,11 @@ class RandomEvolution {
                                : value->second <= bound);
       if (passes) passing.push_back(std::to_string(id));
     }
-    EXPECT_EQ(ScanText(*db_, "t", options), passing) << options.filter->ToString();
+    EXPECT_EQ(Text(*Must(scan())), passing) << options.filter->ToString();
     const auto& [id, row] =
         *std::next(rows.begin(), static_cast<std::ptrdiff_t>(random_.Uniform(rows.size())));
-    const auto point = Must(db_->Get("t", IdKey(id), moment));
+    const auto point = Must(transaction_ != nullptr ? transaction_->Get("t", IdKey(id), moment)
+                                                    : db_->Get("t", IdKey(id), moment));
     ASSERT_EQ(point->num_rows(), 1);
     for (size_t c = 0; c < columns_.size(); ++c) {
       EXPECT_TRUE(
@@ -292,6 +385,8 @@ class RandomEvolution {
   base::Random random_;
   std::shared_ptr<ObjectStore> store_ = MakeMemoryStore();
   std::unique_ptr<Database> db_;
+  std::unique_ptr<Transaction> transaction_;  ///< The one that the steps happen in, or null.
+  std::vector<std::pair<uint64_t, int64_t>> pending_initials_;  ///< Of columns it added.
   std::vector<ModelColumn> columns_;
   uint64_t identities_ = 1;
   Rows rows_;

@@ -380,6 +380,29 @@ TEST(AllocationFailuresTest, EveryAllocationOfACallMayBeRefused) {
   EXPECT_GT(met, 0U);
 }
 
+TEST(AllocationFailuresTest, ADefinitionMayChangeAfterARefusedWrite) {
+  const uint64_t seed = FromEnvironment("LAMINA_SIM_SEED", 1);
+  CountAllocations(true);
+  uint64_t refused = 0;
+  for (uint64_t n = 0; !HasFailure(); ++n) {
+    World world(Small(), MixSeed(seed, n, 31));
+    world.TolerateFailures(true);
+    const auto ok = [&](const Status& status) { EXPECT_TRUE(status.ok()) << n << ": " << status; };
+    ok(OpenWithTable(world));
+    // The first fact of a memtable: where it is refused there is nothing to be flushed.
+    Refuse(n, Refusal::kOne);
+    ok(world.Put("t", {{1, "one"}}));
+    refused += RefuseNothing() ? 1 : 0;
+    const uint64_t asked = AllocationsAsked();
+    ok(world.AddColumn("t", {2, "more", 'i'}));
+    ok(world.Put("t", {{2, "two"}}));
+    ok(world.Read());
+    if (n >= asked) break;
+  }
+  CountAllocations(false);
+  EXPECT_GT(refused, 10U);
+}
+
 // ---- A group of commits
 
 /// Holds the first commit in its write of the log, so that those behind it become one group.

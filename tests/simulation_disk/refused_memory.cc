@@ -682,8 +682,9 @@ class InsideTransaction final : public Transaction {
   Status RenameTable(const std::string& name, const std::string& to) override {
     return Inside([&] { return transaction_->RenameTable(name, to); });
   }
-  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override {
-    return Inside([&] { return transaction_->AddColumn(table, field); });
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                   const std::shared_ptr<arrow::Scalar>& initial) override {
+    return Inside([&] { return transaction_->AddColumn(table, field, initial); });
   }
   Status DropColumn(const std::string& table, const std::string& column) override {
     return Inside([&] { return transaction_->DropColumn(table, column); });
@@ -753,8 +754,9 @@ class InsideDatabase final : public Database {
   Status RenameTable(const std::string& name, const std::string& to) override {
     return Inside([&] { return db_->RenameTable(name, to); });
   }
-  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field) override {
-    return Inside([&] { return db_->AddColumn(table, field); });
+  Status AddColumn(const std::string& table, const std::shared_ptr<arrow::Field>& field,
+                   const std::shared_ptr<arrow::Scalar>& initial) override {
+    return Inside([&] { return db_->AddColumn(table, field, initial); });
   }
   Status DropColumn(const std::string& table, const std::string& column) override {
     return Inside([&] { return db_->DropColumn(table, column); });

@@ -216,6 +216,35 @@ std::vector<Scenario> Make() {
     ARROW_RETURN_NOT_OK(w.Compact());
     return w.Read();
   });
+  add("tables-in-a-commit", Plain, [](World& w) -> Status {
+    ARROW_RETURN_NOT_OK(Begin(w));
+    ARROW_RETURN_NOT_OK(w.Put("t", {{1, "one"}, {2, "two"}}));
+    ARROW_RETURN_NOT_OK(w.Commit(Writes()
+                                     .Put("t", {{3, "three"}})
+                                     .CreateTable("u")
+                                     .Put("u", {{1, "in u"}, {2, "in u too"}}, From(4))
+                                     .PutDocument("d", "with u")));
+    ARROW_RETURN_NOT_OK(w.Put("u", {{3, "after"}}));
+    // Facts of before in memory, of the transaction before and behind the change.
+    ARROW_RETURN_NOT_OK(w.Commit(Writes()
+                                     .Put("t", {{2, "deux"}}, Between(2, 9))
+                                     .AddColumn("t", {2, "extra", 'i'})
+                                     .Put("t", {{4, "quatre"}, {1, "un"}}, From(5))
+                                     .RenameColumn("t", "note", "remark")
+                                     .Delete("t", {{3, ""}})));
+    ARROW_RETURN_NOT_OK(w.Put("t", {{5, "cinq"}}));
+    ARROW_RETURN_NOT_OK(w.Flush());
+    ARROW_RETURN_NOT_OK(w.Commit(Writes()
+                                     .DropTable("u")
+                                     .RenameTable("t", "u")
+                                     .CreateTable("t", /*keyed=*/false)
+                                     .Put("t", {{7, "new t"}})));
+    ARROW_RETURN_NOT_OK(w.Put("t", {{8, "more"}}));
+    ARROW_RETURN_NOT_OK(w.Commit(Writes().CreateTable("empty")));
+    ARROW_RETURN_NOT_OK(w.Compact());
+    ARROW_RETURN_NOT_OK(w.CollectGarbage());
+    return w.Read();
+  });
   add("tables", Plain, [](World& w) -> Status {
     ARROW_RETURN_NOT_OK(Begin(w, "a"));
     ARROW_RETURN_NOT_OK(w.CreateTable("b"));

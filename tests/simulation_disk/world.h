@@ -12,7 +12,7 @@
 //     point of the plane is), and some points are asked one by one;
 //   * commit times are those that were acknowledged, and strictly rise;
 //   * tables, columns, checkpoints and history floors are those acknowledged, or those of the one
-//     change that was under way;
+//     change that was under way; where that is part of a commit, both are there or neither is;
 //   * Check() finds nothing;
 //   * it goes on: the next commit is acknowledged as durable, an idempotency key still answers, and
 //     after one more crash everything is there again.
@@ -85,6 +85,7 @@ struct Expected {
   size_t durable = 0;       ///< The first so many may not be lost.
   CatalogState catalog;
   std::optional<CatalogState> next;  ///< What the change under way makes of it.
+  bool next_with_commit = false;     ///< It comes with the newest commit, or neither does.
   bool created = false;              ///< The database was opened once.
 };
 using ExpectedPtr = std::shared_ptr<const Expected>;
@@ -180,9 +181,14 @@ class World {
   Status PutDocument(const std::string& key, const std::string& document, ValidInterval valid = {});
   Status DeleteDocument(const std::string& key, ValidInterval valid = {});
 
-  /// Several writes in one commit.
+  /// Several writes, and changes of tables between them, in one commit.
   class Writes {
    public:
+    Writes& CreateTable(std::string table, bool keyed = true);
+    Writes& DropTable(std::string table);
+    Writes& RenameTable(std::string table, std::string to);
+    Writes& AddColumn(std::string table, Column column);
+    Writes& RenameColumn(std::string table, std::string column, std::string to);
     Writes& Put(std::string table, Rows rows, ValidInterval valid = {});
     Writes& Delete(std::string table, Rows rows, ValidInterval valid = {});
     Writes& PutDocument(std::string key, std::string document, ValidInterval valid = {});
@@ -196,7 +202,13 @@ class World {
       std::string table;
       Rows rows;
       ValidInterval valid;
+      /// Set: a change of the table instead. The first has it in the transaction, the other in the
+      /// catalogue, false where a table or column that it needs is not there.
+      std::function<Status(Transaction&)> change = {};
+      std::function<bool(CatalogState*, int* next_uid)> expect = {};
     };
+    Writes& Change(std::string table, std::function<Status(Transaction&)> change,
+                   std::function<bool(CatalogState*, int*)> expect);
     std::vector<Write> writes_;
   };
   Status Commit(const Writes& writes, TransactionOptions options = {});
@@ -229,8 +241,9 @@ class World {
   Status OpenAndSettle();
   void Update(const std::function<void(Expected*)>& change);
   void NoteDurable();
-  Result<std::shared_ptr<arrow::RecordBatch>> Batch(const std::string& table, const Rows& rows,
-                                                    std::vector<std::string>* values) const;
+  static Result<std::shared_ptr<arrow::RecordBatch>> Batch(const TableState& state,
+                                                           const Rows& rows,
+                                                           std::vector<std::string>* values);
 
   const ScenarioOptions options_;
   base::Random random_;

@@ -1030,37 +1030,63 @@ class World {
     return Status::OK();
   }
 
-  Status ChangeShape(Process* p, base::Random& random) {
-    ARROW_ASSIGN_OR_RAISE(const auto info, p->db->GetTable(kShape));
+  /// `on` is a Database or a Transaction.
+  template <typename On>
+  Status ChangeShapeOf(On& on, base::Random& random) {
+    ARROW_ASSIGN_OR_RAISE(const auto info, on.GetTable(kShape));
     const auto& schema = info.schema;
     Status status;
     switch (random.Uniform(4)) {
       case 0:
         if (schema->num_fields() > 2) {
-          status = p->db->DropColumn(kShape, schema->field(schema->num_fields() - 1)->name());
+          status = on.DropColumn(kShape, schema->field(schema->num_fields() - 1)->name());
           break;
         }
         [[fallthrough]];
       case 1:
-        status = p->db->AddColumn(kShape,
-                                  arrow::field(fmt::format("x{}", ++columns_),
-                                               random.OneIn(2) ? arrow::int32() : arrow::int64()));
+        status =
+            on.AddColumn(kShape, arrow::field(fmt::format("x{}", ++columns_),
+                                              random.OneIn(2) ? arrow::int32() : arrow::int64()));
         break;
       case 2:
         if (schema->num_fields() > 2) {
           status =
-              p->db->RenameColumn(kShape, schema->field(2)->name(), fmt::format("y{}", ++columns_));
+              on.RenameColumn(kShape, schema->field(2)->name(), fmt::format("y{}", ++columns_));
         }
         break;
       default:
         for (const auto& field : schema->fields()) {
           if (field->type()->id() != arrow::Type::INT32) continue;
-          status = p->db->WidenColumn(kShape, field->name(), arrow::int64());
+          status = on.WidenColumn(kShape, field->name(), arrow::int64());
           break;
         }
     }
+    return status;
+  }
+  Status ChangeShape(Process* p, base::Random& random) {
     // Changes are durable with what was flushed for them.
-    return ShapeStatus(status);
+    return ShapeStatus(ChangeShapeOf(*p->db, random));
+  }
+  /// Writes before and behind a change of the table, all in one commit.
+  Status ChangeAndWriteShape(Process* p, base::Random& random) {
+    ARROW_ASSIGN_OR_RAISE(auto t, p->db->Begin());
+    Tx* tx = NewTx(p);
+    const auto put = [&](const char* value) -> Status {
+      ARROW_ASSIGN_OR_RAISE(const auto info, t->GetTable(kShape));
+      return PutRow(*t, tx, kShape, info.schema, random.UniformRange(0, kShapeIds - 1),
+                    fmt::format("{}{}", value, tx->id), {}, !random.OneIn(5));
+    };
+    Status staged;
+    if (random.OneIn(2)) staged = put("b");
+    for (uint64_t n = 1 + random.Uniform(2); n > 0 && staged.ok(); --n)
+      staged = ChangeShapeOf(*t, random);
+    if (staged.ok()) staged = put("a");
+    if (!staged.ok()) {
+      tx->outcome = Outcome::kAborted;
+      return ShapeStatus(staged);
+    }
+    Commit(p, *t, tx);
+    return Status::OK();
   }
   /// Two that change one table may find it otherwise than they saw it.
   static Status ShapeStatus(const Status& status) {
@@ -1160,6 +1186,7 @@ class World {
     if (!clock) add("ring2", 3, &World::Rotate);
     add("shapes", 3, &World::WriteShape);
     add("shaper", 4, &World::ChangeShape);
+    add("reshaper", 4, &World::ChangeAndWriteShape);
     add("audit", 1, &World::AuditBank);
     add("tour", 2, &World::AuditRing);
     add("reader", 1, &World::ReadFacts);

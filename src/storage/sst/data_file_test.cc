@@ -358,6 +358,47 @@ TEST_F(DataFileTest, OlderFilesReadAsTheNewestDefinition) {
   EXPECT_TRUE(pages(Gt("a", MakeScalar(std::string("zzz")))).empty());
 }
 
+TEST_F(DataFileTest, ColumnsThatAFileLacksReadAsTheirInitialValue) {
+  using namespace arrow;  // NOLINT(google-build-using-namespace)
+  std::mt19937_64 random(6);
+  const auto table = Table({field("k", int64(), false)});
+  const KeyedBatch batch =
+      MakeRows(*table, {RepeatingKeys(90, random)}, FileKind::kCurrent, false, random);
+  const DataFile file = WriteFile(store_, table, batch, kSmall);
+  auto changed =
+      Must(catalog::AddColumn(*table, field("n", int16(), false), MakeScalar(int16_t{7})));
+  changed = Must(catalog::WidenColumn(*changed, "n", int64()));
+  changed = Must(catalog::AddColumn(*changed, field("s", utf8()), MakeScalar("seven")));
+  changed = Must(catalog::AddColumn(*changed, field("nan", float64()),
+                                    MakeScalar(std::numeric_limits<double>::quiet_NaN())));
+  const auto list = Must(MakeArrayFromScalar(*MakeScalar(int32_t{1}), 2));
+  changed = Must(catalog::AddColumn(*changed, field("l", arrow::list(int32())),
+                                    std::make_shared<ListScalar>(list)));
+  const auto all = [&](const std::string& name) {
+    return Must(MakeArrayFromScalar(*changed->FindColumn(name)->initial, 90));
+  };
+  const auto expected =
+      RecordBatch::Make(schema({field("s", utf8()), field("n", int64(), false),
+                                field("k", int64(), false), field("l", arrow::list(int32()))}),
+                        90, {all("s"), all("n"), batch.rows->column(0), all("l")});
+  const FileReaderPtr reader = Open(file, std::make_shared<PageCache>(1 << 20));
+  ExpectReads(*reader, changed, *expected);
+  ExpectReads(*reader, changed, *expected);  // From the cache now.
+
+  const auto pages = [&](const ExprPtr& expr) {
+    return reader->Prune({{0, reader->page_count()}},
+                         *Must(catalog::Predicate::Bind(expr, *changed)), nullptr, changed.get());
+  };
+  EXPECT_FALSE(pages(Eq("n", MakeScalar(int64_t{7}))).empty());
+  EXPECT_TRUE(pages(Eq("n", MakeScalar(int64_t{8}))).empty());
+  EXPECT_TRUE(pages(IsNull("n")).empty());
+  EXPECT_FALSE(pages(Ge("s", MakeScalar("seven"))).empty());
+  EXPECT_TRUE(pages(Gt("s", MakeScalar("seven"))).empty());
+  // NaN is greater than everything.
+  EXPECT_FALSE(pages(Gt("nan", MakeScalar(1.0))).empty());
+  EXPECT_TRUE(pages(IsNull("l")).empty());
+}
+
 TEST_F(DataFileTest, DictionaryColumnsReadFromAnyPage) {
   using namespace arrow;  // NOLINT(google-build-using-namespace)
   std::mt19937_64 random(5);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include <arrow/array/util.h>
 #include <arrow/buffer.h>
@@ -29,13 +30,28 @@ constexpr int64_t kDecodeBytesMax = 32 << 20;
 
 // Where a requested column comes from.
 struct ColumnSource {
-  enum class Kind { kFile, kNull, kConstantTime };
-  Kind kind = Kind::kNull;
+  enum class Kind { kFile, kInitial, kConstantTime };
+  Kind kind = Kind::kInitial;
   int file_column = -1;
   int64_t constant = 0;
   std::shared_ptr<arrow::Field> field;  ///< What is presented.
+  catalog::Column absent;               ///< Of kInitial: the column that the file lacks.
   bool same_type = true;                ///< As the file's; else cast.
 };
+
+// Bounds leave NaN out.
+bool IsNan(const arrow::Scalar& value) {
+  switch (value.type->id()) {
+    case arrow::Type::FLOAT:
+      return std::isnan(static_cast<const arrow::FloatScalar&>(value).value);
+    case arrow::Type::DOUBLE:
+      return std::isnan(static_cast<const arrow::DoubleScalar&>(value).value);
+    case arrow::Type::HALF_FLOAT:
+      return true;  // not worth telling: no bounds
+    default:
+      return false;
+  }
+}
 
 Result<std::shared_ptr<arrow::Array>> ConstantTimes(int64_t micros, int64_t rows) {
   // The same two values again and again, mostly a page long: one shared buffer each.
@@ -293,7 +309,9 @@ Result<ColumnSource> FileReaderImpl::SourceOf(const catalog::TableSchema& schema
     source.kind = ColumnSource::Kind::kFile;
     source.same_type =
         paged_->columns()[static_cast<size_t>(source.file_column)].type->Equals(*column->type);
-  } else if (!column->nullable) {
+  } else if (column->nullable || column->initial != nullptr) {
+    source.absent = *column;
+  } else {
     return Damaged(fmt::format("a column without nulls is not in the file: column={} id={}", name,
                                column->id));
   }
@@ -315,7 +333,7 @@ Result<std::shared_ptr<arrow::Array>> FileReaderImpl::ArrayOf(const ColumnSource
                                                               int64_t rows) {
   return source.kind == ColumnSource::Kind::kConstantTime
              ? ConstantTimes(source.constant, rows)
-             : arrow::MakeArrayOfNull(source.field->type(), rows);
+             : catalog::InitialValues(source.absent, rows);
 }
 
 Result<PageRows> FileReaderImpl::ReadPage(uint32_t page, const catalog::TableSchema& schema,
@@ -527,9 +545,18 @@ FileReaderImpl::RangeSource FileReaderImpl::RangeSourceOf(
   }
   source.type = column->type;
   source.file_column = paged_->FindColumn(column->id);
-  if (source.file_column < 0) {  // Added after the file was written: all null.
-    source.constant = catalog::ColumnRange{
-        .min = std::nullopt, .max = std::nullopt, .may_have_null = true, .may_have_value = false};
+  if (source.file_column < 0) {  // Added after the file was written: all are the initial value.
+    source.constant = catalog::ColumnRange{.min = std::nullopt,
+                                           .max = std::nullopt,
+                                           .may_have_null = column->initial == nullptr,
+                                           .may_have_value = column->initial != nullptr};
+    if (column->initial != nullptr && !IsNan(*column->initial)) {
+      if (auto bound = catalog::EncodeValue(*column->initial); bound.ok()) {
+        source.constant->min = *bound;
+        source.constant->max = *bound;
+        source.constant->may_have_nan = false;
+      }
+    }
   } else if (!paged_->columns()[static_cast<size_t>(source.file_column)].has_statistics()) {
     source.file_column = -1;
   }

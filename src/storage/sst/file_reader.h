@@ -94,8 +94,8 @@ class FileReader {
 
   /// One page of the named columns (user, row id and time columns, any order) through the
   /// decoded-page cache: for point reads. `schema` is the table's definition to present (evolution:
-  /// absent columns are null, widened ones cast). `_system_to` of a current file reads as Max:
-  /// deletion vectors are applied by the caller.
+  /// absent columns have their initial value or null, widened ones are cast). `_system_to` of a
+  /// current file reads as Max: deletion vectors are applied by the caller.
   virtual Result<PageRows> ReadPage(uint32_t page, const catalog::TableSchema& schema,
                                     const std::vector<std::string>& columns,
                                     ReadCounters* counters) const = 0;
