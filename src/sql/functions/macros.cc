@@ -12,9 +12,9 @@ namespace {
 #define LAMINA_VECTOR(v) "CAST(" v " AS DOUBLE[])"
 // DuckDB says -1 of a vector without length, which has no direction.
 #define LAMINA_HAS_LENGTH(v) "list_inner_product(" LAMINA_VECTOR(v) ", " LAMINA_VECTOR(v) ") <> 0"
-#define LAMINA_COSINE(function)                                           \
-  "CASE WHEN " LAMINA_HAS_LENGTH("a") " AND " LAMINA_HAS_LENGTH("b") " THEN " function \
-  "(" LAMINA_VECTOR("a") ", " LAMINA_VECTOR("b") ") END"
+#define LAMINA_COSINE(function)                                  \
+  "CASE WHEN " LAMINA_HAS_LENGTH("a") " AND " LAMINA_HAS_LENGTH( \
+      "b") " THEN " function "(" LAMINA_VECTOR("a") ", " LAMINA_VECTOR("b") ") END"
 
 // Those of one name stand together: they are overloads.
 constexpr duckdb::DefaultMacro kMacros[] = {
@@ -55,14 +55,21 @@ constexpr duckdb::DefaultMacro kMacros[] = {
      {"a", "b", "metric", nullptr},
      {{nullptr, nullptr}},
      "CASE WHEN metric IS NULL THEN NULL "
-     "WHEN lower(metric) = 'cosine' THEN " LAMINA_COSINE("list_cosine_distance") " "
-     "WHEN lower(metric) IN ('euclidean', 'l2') THEN list_distance(" LAMINA_VECTOR("a") ", "
-     LAMINA_VECTOR("b") ") "
-     // Less is nearer, as for the others.
-     "WHEN lower(metric) IN ('dot_product', 'dot') THEN list_negative_inner_product("
-     LAMINA_VECTOR("a") ", " LAMINA_VECTOR("b") ") "
-     "ELSE error('the metric is not one of cosine, euclidean, l2, dot_product, dot: ' || metric) "
-     "END"},
+     "WHEN lower(metric) = 'cosine' THEN " LAMINA_COSINE(
+         "list_cosine_distance") " "
+                                 "WHEN lower(metric) IN ('euclidean', 'l2') THEN "
+                                 "list_distance(" LAMINA_VECTOR("a") ", " LAMINA_VECTOR(
+                                     "b") ") "
+                                          // Less is nearer, as for the others.
+                                          "WHEN lower(metric) IN ('dot_product', 'dot') THEN "
+                                          "list_negative_inner_product(" LAMINA_VECTOR(
+                                              "a") ", " LAMINA_VECTOR("b") ") "
+                                                                           "ELSE error('the metric "
+                                                                           "is not one of cosine, "
+                                                                           "euclidean, l2, "
+                                                                           "dot_product, dot: ' || "
+                                                                           "metric) "
+                                                                           "END"},
     {"main",
      "hybrid_score",
      {"vector_distance", "text_score", "vector_weight", "text_weight", nullptr},

@@ -71,8 +71,9 @@ template <const char* kName>
 duckdb::unique_ptr<duckdb::FunctionData> BindAs(duckdb::ClientContext& context,
                                                 duckdb::AggregateFunction& function,
                                                 Children& arguments) {
-  auto& entry = duckdb::Catalog::GetSystemCatalog(context)
-                    .GetEntry<duckdb::AggregateFunctionCatalogEntry>(context, "main", kName);
+  auto& entry =
+      duckdb::Catalog::GetSystemCatalog(context).GetEntry<duckdb::AggregateFunctionCatalogEntry>(
+          context, "main", kName);
   duckdb::FunctionBinder binder(context);
   duckdb::ErrorData error;
   const auto chosen = binder.BindFunction(kName, entry.functions, arguments, error);
@@ -87,8 +88,7 @@ constexpr char kArgMax[] = "arg_max";
 void AddOrdered(duckdb::ExtensionLoader& loader, const char* name,
                 duckdb::bind_aggregate_function_t bind) {
   duckdb::AggregateFunction function(name, {LogicalType::ANY, LogicalType::ANY}, LogicalType::ANY,
-                                     nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-                                     bind);
+                                     nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, bind);
   loader.RegisterFunction(std::move(function));  // merges with those of the name
 }
 

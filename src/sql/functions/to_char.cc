@@ -105,8 +105,7 @@ class TimePicture {
     if (Begins(p, "HH12")) return number(4, hour12, 2);
     if (Begins(p, "HH")) return number(2, hour12, 2);
     if (Begins(p, "MI")) return number(2, minute_, 2);
-    if (Begins(p, "SSSS"))
-      return number(4, (int64_t{hour_} * 60 + minute_) * 60 + second_, 1);
+    if (Begins(p, "SSSS")) return number(4, (int64_t{hour_} * 60 + minute_) * 60 + second_, 1);
     if (Begins(p, "SS")) return number(2, second_, 2);
     if (Begins(p, "MS")) return number(2, micros_ / 1000, 3);
     if (Begins(p, "US")) return number(2, micros_, 6);
@@ -263,10 +262,7 @@ std::string DrawNumber(std::string text, std::string_view picture) {
     case Sign::kFront:
       break;
   }
-  const std::string mark = digits.negative           ? "-"
-                           : sign == Sign::kFront ? "+"
-                           : fill                 ? " "
-                                                  : "";
+  const std::string mark = digits.negative ? "-" : sign == Sign::kFront ? "+" : fill ? " " : "";
   const size_t first = std::min(body.find_first_not_of(' '), body.size());
   return body.substr(0, first) + mark + body.substr(first);
 }
@@ -321,8 +317,8 @@ duckdb::unique_ptr<duckdb::Expression> ByPicture(duckdb::FunctionBindExpressionI
                                   run);
   function.SetFallible();
   auto children = std::move(input.children);
-  children[0] = duckdb::BoundCastExpression::AddCastToType(input.context, std::move(children[0]),
-                                                           wanted);
+  children[0] =
+      duckdb::BoundCastExpression::AddCastToType(input.context, std::move(children[0]), wanted);
   duckdb::FunctionBinder binder(input.context);
   return binder.BindScalarFunction(std::move(function), std::move(children));
 }
