@@ -101,8 +101,9 @@ class ObjectStore {
   virtual Status Delete(const std::string& path) = 0;
 
   /// Deletes what writers that died left behind and nobody can see: temporary files, parts of
-  /// uploads, last changed before `older_than_micros` (UTC). Returns how many. Safe beside living
-  /// writers as long as none of them pauses for longer than that age.
+  /// uploads, last changed before `older_than_micros` (UTC). Returns how many. What
+  /// this handle is writing stays whatever the clock says; other handles' writers are safe as long
+  /// as none of them pauses for longer than that age.
   virtual Result<int64_t> SweepUnfinished(int64_t older_than_micros) {
     (void)older_than_micros;
     return int64_t{0};

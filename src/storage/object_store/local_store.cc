@@ -371,11 +371,9 @@ class LocalObjectWriter final : public ObjectWriter {
  private:
   void Discard() {
     if (fd_ < 0) return;
-    (void)store_->files_->Close(fd_);
+    // After a successful Finish the name is gone already.
+    store_->DiscardTempFile(fd_, temp_);
     fd_ = -1;
-    // After a successful Finish the name is gone already. A name that cannot be removed now is
-    // swept later.
-    (void)store_->files_->Unlink(store_->root_fd_, temp_);
   }
 
   const std::shared_ptr<LocalStore> store_;
@@ -575,9 +573,17 @@ Result<LocalStore::TempFile> LocalStore::MakeTempFile(const std::string& path) {
     temp.name =
         Join(ParentOf(path), std::string(kTempPrefix) + std::to_string(files_->ProcessId()) + "-" +
                                  std::to_string(files_->UniqueNumber()));
+    {
+      base::MutexLock lock(&mu_);
+      unfinished_.insert(temp.name);
+    }
     temp.fd = files_->Open(root_fd_, temp.name, O_WRONLY | O_CREAT | O_EXCL);
     if (temp.fd >= 0) return temp;
     const int error = -temp.fd;
+    {
+      base::MutexLock lock(&mu_);
+      unfinished_.erase(temp.name);
+    }
     if (error == ENOENT && attempt == 0) {
       // Somebody removed the directory that this handle knew.
       {
@@ -589,6 +595,14 @@ Result<LocalStore::TempFile> LocalStore::MakeTempFile(const std::string& path) {
     }
     return ErrnoError(error, "open", temp.name);
   }
+}
+
+void LocalStore::DiscardTempFile(int fd, const std::string& name) {
+  (void)files_->Close(fd);
+  // Gone already after a rename. What cannot be removed now is swept later.
+  (void)files_->Unlink(root_fd_, name);
+  base::MutexLock lock(&mu_);
+  unfinished_.erase(name);
 }
 
 // Gives the temporary file its final name if that is free. An error says for certain that the name
@@ -711,11 +725,7 @@ Result<ObjectInfo> LocalStore::PublishReplacing(int fd, const std::string& temp,
 Result<ObjectInfo> LocalStore::Put(const std::string& path, std::string_view bytes,
                                    const PutCondition& condition) {
   ARROW_ASSIGN_OR_RAISE(const TempFile temp, MakeTempFile(path));
-  const base::ScopeGuard discard([&] {
-    (void)files_->Close(temp.fd);
-    // Gone already after a rename; else swept later if it stays.
-    (void)files_->Unlink(root_fd_, temp.name);
-  });
+  const base::ScopeGuard discard([&] { DiscardTempFile(temp.fd, temp.name); });
   size_t written = 0;
   if (const int error = WriteAll(files_.get(), temp.fd, bytes, &written); error != 0)
     return ErrnoError(error, "write", path);
@@ -725,10 +735,7 @@ Result<ObjectInfo> LocalStore::Put(const std::string& path, std::string_view byt
 
 Result<std::unique_ptr<ObjectWriter>> LocalStore::Create(const std::string& path) {
   ARROW_ASSIGN_OR_RAISE(const TempFile temp, MakeTempFile(path));
-  base::ScopeGuard discard([&] {
-    (void)files_->Close(temp.fd);
-    (void)files_->Unlink(root_fd_, temp.name);
-  });
+  base::ScopeGuard discard([&] { DiscardTempFile(temp.fd, temp.name); });
   auto writer = std::make_unique<LocalObjectWriter>(shared_from_this(), path, temp.fd, temp.name);
   discard.Dismiss();
   return writer;
@@ -877,6 +884,10 @@ Result<int64_t> LocalStore::SweepUnfinished(int64_t older_than_micros) {
     if (directory) return Walk(path, visit);
     const std::string name(NameOf(path));
     if (!name.starts_with(kTempPrefix)) return Status::OK();
+    {
+      base::MutexLock lock(&mu_);
+      if (unfinished_.contains(path)) return Status::OK();
+    }
     FileSystem::Stat st;
     if (const int error = -files_->StatAt(parent_fd, name, &st); error != 0) {
       return error == ENOENT ? Status::OK() : ErrnoError(error, "stat", path);

@@ -63,6 +63,7 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
 
   Result<int> OpenForRead(const std::string& path, ObjectInfo* info);
   Result<TempFile> MakeTempFile(const std::string& path);
+  void DiscardTempFile(int fd, const std::string& name);
   Status MakeParents(const std::string& path);
   /// kStopped once a sync of a directory has failed.
   Status CheckUsable() const;
@@ -88,6 +89,9 @@ class LocalStore final : public ObjectStore, public std::enable_shared_from_this
   base::Mutex mu_;
   /// Directories (relative, "" is the root) whose own name this handle has made durable.
   std::set<std::string> durable_directories_ LAMINA_GUARDED_BY(mu_);
+  /// Temporary files that this handle is writing: no sweep takes them, however old a clock that
+  /// jumped makes them look.
+  std::set<std::string> unfinished_ LAMINA_GUARDED_BY(mu_);
 };
 
 }  // namespace lamina::storage

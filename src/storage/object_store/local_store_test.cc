@@ -124,6 +124,18 @@ TEST_F(LocalStoreTest, SweepTakesOldTempFilesOnly) {
   EXPECT_EQ(2u, store_->List("")->size());
 }
 
+TEST_F(LocalStoreTest, SweepLeavesWhatIsBeingWrittenWhateverTheClockSays) {
+  auto writer = *store_->Create("data/t/new");
+  const int64_t in_a_year = base::SystemClock()->NowMicros() + int64_t{365} * 86'400 * 1'000'000;
+  EXPECT_EQ(0, store_->SweepUnfinished(in_a_year).ValueOr(-1));
+  ASSERT_TRUE(writer->Finish().ok());
+  // A handle that went without finishing leaves nothing that counts as being written.
+  writer = *store_->Create("data/t/other");
+  writer.reset();
+  EXPECT_EQ(0, CountTempFiles());
+  EXPECT_EQ(1u, store_->List("")->size());
+}
+
 TEST_F(LocalStoreTest, FilesOfOtherProgramsAreNotObjects) {
   ASSERT_TRUE(store_->Put("data/one", "x", PutCondition::None()).ok());
   std::ofstream(directory_ / "data" / "bad name") << "x";
