@@ -3,6 +3,7 @@
 
 #include "sql/duckdb_api.h"
 #include "sql/error_translation.h"
+#include "sql/functions/functions.h"
 #include "sql/lamina_catalog.h"
 #include "sql/sql_database.h"
 #include "sql/transaction.h"
@@ -47,7 +48,9 @@ std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   duckdb::StorageExtension::Register(config, kCatalogName, std::move(extension));
   // DuckDB ends a database that outlives main() with a double free: so must nobody.
   config.options.database_type = kCatalogName;
-  return std::make_unique<duckdb::DuckDB>(kCatalogName, &config);
+  auto instance = std::make_unique<duckdb::DuckDB>(kCatalogName, &config);
+  RegisterFunctions(*instance->instance);
+  return instance;
 }
 
 }  // namespace lamina::sql

@@ -1,0 +1,12 @@
+#include "sql/functions/functions.h"
+
+namespace lamina::sql {
+
+void RegisterFunctions(duckdb::DatabaseInstance& instance) {
+  duckdb::ExtensionLoader loader(instance, "lamina");
+  RegisterMacros(loader);
+  RegisterOverloads(loader);
+  RegisterToChar(loader);
+}
+
+}  // namespace lamina::sql

@@ -1,0 +1,18 @@
+// The functions that DuckDB lacks: docs/guide/functions.md is their list.
+#pragma once
+
+#include <duckdb/main/extension/extension_loader.hpp>
+
+#include "sql/duckdb_api.h"
+
+namespace lamina::sql {
+
+/// Puts them beside DuckDB's own, so that they are found whatever schema is current. Throws.
+void RegisterFunctions(duckdb::DatabaseInstance& instance);
+
+// Parts of it, a file each.
+void RegisterMacros(duckdb::ExtensionLoader& loader);
+void RegisterOverloads(duckdb::ExtensionLoader& loader);
+void RegisterToChar(duckdb::ExtensionLoader& loader);
+
+}  // namespace lamina::sql
