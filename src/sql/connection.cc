@@ -97,6 +97,26 @@ std::string NameOf(const Token& token, std::string_view text) {
   return name;
 }
 
+/// DuckDB would take a NUL for the text's end, and bytes that are not UTF-8 for letters.
+Status CheckText(std::string_view sql) {
+  if (const size_t at = sql.find('\0'); at != std::string_view::npos)
+    return MakeSqlError("T1001", "a NUL byte cannot stand in SQL", "give it as a parameter", at);
+  size_t at = 0;
+  while (at < sql.size()) {
+    const auto lead = static_cast<unsigned char>(sql[at]);
+    if (lead < 0x80) {
+      ++at;
+      continue;
+    }
+    const size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    const std::string_view letter = sql.substr(at, size);
+    if (lead < 0xc2 || letter.size() < size || !duckdb::Value::StringIsValid(letter.data(), size))
+      return MakeSqlError("T4011", "the text is not valid UTF-8", "", at);
+    at += size;
+  }
+  return Status::OK();
+}
+
 enum class ControlKind : uint8_t {
   kNone,
   kBegin,
@@ -261,6 +281,7 @@ class ConnectionImpl final : public Connection {
 
   Result<std::unique_ptr<SqlResult>> Execute(std::string_view sql,
                                              const SqlParameters& parameters) override {
+    if (Status status = CheckText(sql); !status.ok()) return Failed(std::move(status));
     const std::vector<StatementSpan> spans = SplitStatements(sql);
     if (spans.empty()) return MakeResult(ResultParts{});
     if (spans.size() > 1 && !parameters.empty()) {
@@ -277,6 +298,7 @@ class ConnectionImpl final : public Connection {
   }
 
   Status ExecuteAll(std::string_view sql, const std::function<Status(SqlResult&)>& each) override {
+    if (Status status = CheckText(sql); !status.ok()) return Failed(std::move(status));
     for (const StatementSpan& span : SplitStatements(sql)) {
       ARROW_ASSIGN_OR_RAISE(const auto result, Run(sql, span, {}));
       ARROW_RETURN_NOT_OK(each(*result));
@@ -329,7 +351,11 @@ class ConnectionImpl final : public Connection {
                                          const SqlParameters& parameters) {
     Result<Control> control = ControlParser(sql, span).Parse();
     if (!control.ok()) return Failed(control.status());
-    if (control->kind != ControlKind::kNone) return RunControl(*control);
+    if (control->kind != ControlKind::kNone) {
+      if (!parameters.empty())
+        return Failed(MakeSqlError("T4007", "a statement about transactions has no parameters"));
+      return RunControl(*control);
+    }
     ARROW_RETURN_NOT_OK(CheckNotAborted());
     const std::string text(sql.substr(span.begin, span.end - span.begin));
     Result<std::unique_ptr<SqlResult>> result =
@@ -601,6 +627,7 @@ std::vector<Connection::Completion> ConnectionImpl::Complete(std::string_view sq
 }
 
 Status StatementImpl::Init() {
+  ARROW_RETURN_NOT_OK(CheckText(text_));
   const std::vector<StatementSpan> spans = SplitStatements(text_);
   if (spans.size() != 1) {
     return MakeSqlError("T4007",
@@ -610,8 +637,10 @@ Status StatementImpl::Init() {
   if (control.kind != ControlKind::kNone) return Status::OK();
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
   return AtDuckDBBorder(text_, 0, [&]() -> Status {
-    prepared_ = connection_->duck().context->Prepare(text_);
-    if (prepared_->HasError()) return FromDuckDB(prepared_->GetErrorObject(), text_, 0);
+    // From its first word on: what stands before may be a byte order mark.
+    prepared_ = connection_->duck().context->Prepare(text_.substr(spans[0].begin));
+    if (prepared_->HasError())
+      return FromDuckDB(prepared_->GetErrorObject(), text_, spans[0].begin);
     types_.resize(prepared_->named_param_map.size());
     const auto expected = prepared_->GetExpectedParameterTypes();
     for (size_t i = 0; i < types_.size(); ++i) {

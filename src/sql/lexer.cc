@@ -18,6 +18,7 @@ class Lexer {
   explicit Lexer(std::string_view text) : text_(text) {}
 
   Tokens Run() {
+    if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;  // a byte order mark says nothing
     while (at_ < text_.size()) Step();
     return std::move(out_);
   }

@@ -100,7 +100,7 @@ void RegisterOverloads(duckdb::ExtensionLoader& loader) {
   Add(loader, "rpad", {LogicalType::VARCHAR, LogicalType::INTEGER}, LogicalType::VARCHAR,
       PadWithBlanks<kRightPad>);
   Add(loader, "epoch", {}, LogicalType::DOUBLE, EpochOfNow);
-  for (const LogicalType& time :
+  for (const LogicalType time :
        {LogicalType::TIMESTAMP, LogicalType::TIMESTAMP_TZ, LogicalType::DATE})
     Add(loader, "time_bucket", {LogicalType::BIGINT, time}, time, BucketOfSeconds);
   AddOrdered(loader, "first", BindAs<kArgMin>);

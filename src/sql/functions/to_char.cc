@@ -8,6 +8,7 @@
 #include <array>
 
 #include <duckdb/common/types/date.hpp>
+#include <duckdb/common/types/time.hpp>
 #include <duckdb/common/types/timestamp.hpp>
 #include <duckdb/common/vector_operations/binary_executor.hpp>
 #include <duckdb/function/function_binder.hpp>
