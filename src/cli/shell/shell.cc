@@ -190,7 +190,8 @@ Status Shell::Show(SqlResult& result) {
   std::string text = result.tag();
   if (result.changed_rows().has_value())
     text += " " + Plural(static_cast<uint64_t>(*result.changed_rows()), "row");
-  if (result.commit().has_value()) text += fmt::format(", commit {}", result.commit()->commit.value);
+  if (result.commit().has_value())
+    text += fmt::format(", commit {}", result.commit()->commit.value);
   return Say(Rendering().color ? Styled(text, Style::kDim) + "\n" : text + "\n");
 }
 
