@@ -26,6 +26,7 @@ packages=(
   python3 python3-venv python3-pip
   libfmt-dev libxxhash-dev libroaring-dev
   libcli11-dev nlohmann-json3-dev        # the command line tool
+  libedit-dev                            # the shell's line editor
   libgtest-dev librapidcheck-dev libbenchmark-dev
   procps                                 # the tests of Ctrl-C ask pgrep
 )

@@ -49,6 +49,7 @@ DOORS = {
     "sys/socket.h": ["server"],
     "netinet/": ["server"],
     "arpa/inet.h": ["server"],
+    "histedit.h": ["cli"],
     "CLI/": ["cli", "slt"],
     "nlohmann/": ["cli", "iceberg", "server", "sql"],
     "sqlite3": [],

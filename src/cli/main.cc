@@ -2,6 +2,7 @@
 //
 // Exit codes: 0 done; 1 an error (its text on standard error); 2 wrong usage; 3 not found; 4 damage
 // found; 130 interrupted.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/shell/shell.h"
 #include "cli/terminal.h"
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -20,7 +22,12 @@ namespace {
 constexpr char kAbout[] =
     "LaminaDB keeps every fact with two times: when it was true, and when it was learned.";
 
-constexpr char kFooter[] = R"(Start here:
+constexpr char kFooter[] = R"(The SQL shell, when the first word is no command:
+  lamina                                              in memory
+  lamina shop.lamina                                  a database, made if need be
+  lamina shop.lamina -c 'SELECT * FROM items' --csv   `lamina --shell-help` shows its options
+
+Start here:
   lamina put customer/7 '{"tier":"silver"}'           a document; it needs no table
   lamina get customer/7
   lamina history customer/7                           every version, in both times
@@ -74,7 +81,9 @@ int Report(const Status& status, bool as_json) {
 std::string CommandTyped(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
-    if (word == "-d" || word == "--db") {
+    // Options with a value, also the shell's.
+    if (word == "-d" || word == "--db" || word == "-c" || word == "--command" || word == "-f" ||
+        word == "--file" || word == "--mode") {
       ++i;
     } else if (!word.starts_with('-')) {
       return word;
@@ -86,21 +95,9 @@ std::string CommandTyped(int argc, char** argv) {
 int UsageError(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv,
                bool as_json) {
   const std::string typed = CommandTyped(argc, argv);
-  std::vector<std::string> commands;
-  const CLI::App* command = nullptr;
+  const CLI::App* command = &app;
   for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
-    commands.push_back(sub->get_name());
     if (sub->get_name() == typed) command = sub;
-  }
-  if (typed.empty()) {
-    PrintError("usage", "a command is missing",
-               fmt::format("commands are: {}", fmt::join(commands, ", ")), as_json);
-    return 2;
-  }
-  if (command == nullptr) {
-    PrintError("usage", fmt::format("unknown command: {}", OneLine(typed)),
-               Suggestion(typed, commands, "commands are"), as_json);
-    return 2;
   }
   std::string hint = fmt::format("`lamina {} --help` shows the options and examples", typed);
   const std::string message = error.what();
@@ -117,6 +114,87 @@ int UsageError(const CLI::App& app, const CLI::ParseError& error, int argc, char
   }
   PrintError("usage", OneLine(message), hint, as_json);
   return 2;
+}
+
+/// Names of the subcommands.
+std::vector<std::string> CommandNames(const CLI::App& app) {
+  std::vector<std::string> out;
+  for (const auto* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    out.push_back(command->get_name());
+  return out;
+}
+
+/// `lamina` without a command.
+int ShellMain(int argc, char** argv, const std::vector<std::string>& commands) {
+  CLI::App app{"SQL on a database, in memory or in a directory.", "lamina [PATH]"};
+  app.set_help_flag("-h,--help,--shell-help", "These lines");
+  ShellOptions options;
+  std::string directory, mode;
+  std::vector<std::string> texts, files;
+  bool csv = false, markdown = false, line = false;
+  app.add_option("path", options.path, "Directory of the database; none: in memory");
+  app.add_option("-d,--db", directory, "The same")->envname("LAMINA_DB");
+  auto* text_option = app.add_option("-c,--command", texts, "Run this SQL or dot command and end")
+                          ->allow_extra_args(false);
+  auto* file_option =
+      app.add_option("-f,--file", files, "Run this file and end")->allow_extra_args(false);
+  app.add_flag("--json", options.json_errors, "An object a line; errors as JSON too");
+  app.add_flag("--csv", csv, "As CSV");
+  app.add_flag("--markdown", markdown, "As a table of Markdown");
+  app.add_flag("--line", line, "A line for each value");
+  app.add_option("--mode", mode, "Any form that .mode knows")
+      ->check(CLI::IsMember(OutputModeNames()));
+  app.add_flag("--keep-going", options.keep_going,
+               "Go on after an error; the exit code is still 1");
+  app.add_flag("--read-only", options.read_only, "Change nothing; works beside the owner");
+  app.footer(R"(Examples:
+  lamina shop.lamina
+  lamina shop.lamina -c "SELECT * FROM items WHERE price > 10" --csv > items.csv
+  lamina shop.lamina -f load.sql -c 'SELECT count(*) FROM items'
+  echo 'SELECT 42' | lamina --json
+
+-c and -f may be repeated and run in their order. Without them the terminal is read, or standard
+input as a script. Scripts end at their first error with exit code 1. docs/guide/shell.md has more.
+Environment: LAMINA_DB, LAMINA_HISTORY, PAGER, NO_COLOR.)");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) {
+      app.exit(e);
+      return Report(FlushOut(), false);
+    }
+    for (int i = 1; i < argc; ++i)
+      options.json_errors = options.json_errors || std::string_view(argv[i]) == "--json";
+    PrintError("usage", OneLine(e.what()), "`lamina --shell-help` shows the options",
+               options.json_errors);
+    return 2;
+  }
+  if (!options.path.empty() && options.path.find_first_of("/.:") == std::string::npos &&
+      access(options.path.c_str(), F_OK) != 0) {
+    // More likely a command than a new database.
+    if (const std::string close = ClosestName(options.path, commands); !close.empty()) {
+      PrintError("usage", fmt::format("unknown command: {}", OneLine(options.path)),
+                 fmt::format("did you mean {}? commands are: {}; `lamina ./{}` makes a database",
+                             close, fmt::join(commands, ", "), options.path),
+                 options.json_errors);
+      return 2;
+    }
+  }
+  if (options.path.empty()) options.path = directory;
+  if (options.path == ":memory:") options.path.clear();
+  if (csv) options.mode = OutputMode::kCsv;
+  if (markdown) options.mode = OutputMode::kMarkdown;
+  if (line) options.mode = OutputMode::kLine;
+  if (options.json_errors) options.mode = OutputMode::kJson;
+  if (!mode.empty()) options.mode = OutputModeOf(mode);
+  size_t next_text = 0, next_file = 0;
+  for (const CLI::Option* option : app.parse_order()) {
+    if (option == text_option) options.inputs.emplace_back(false, texts[next_text++]);
+    if (option == file_option) options.inputs.emplace_back(true, files[next_file++]);
+  }
+  const int code = RunShell(options);
+  const Status flushed = FlushOut();
+  return flushed.ok() ? code : Report(flushed, options.json_errors);
 }
 
 std::string ReadStdin() {
@@ -285,11 +363,13 @@ row. docs/guide/bitemporal.md explains it.)");
       "by "
       "a later gc.");
 
-  if (argc == 1) {
-    Out(app.help());
-    (void)FlushOut();
-    return 2;
-  }
+  const auto commands = CommandNames(app);
+  const std::string typed = CommandTyped(argc, argv);
+  const bool about_lamina = std::any_of(argv + 1, argv + argc, [](std::string_view word) {
+    return word == "--help" || word == "-h" || word == "--version";
+  });
+  if (std::find(commands.begin(), commands.end(), typed) == commands.end() && !about_lamina)
+    return ShellMain(argc, argv, commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -111,35 +111,10 @@ size_t NextChar(std::string_view s, char32_t* c) {
   return n;
 }
 
-bool IsUtf8(std::string_view s) {
-  char32_t c = 0;
-  while (!s.empty()) {
-    const size_t n = NextChar(s, &c);
-    if (n == 0) return false;
-    s.remove_prefix(n);
-  }
-  return true;
-}
-
 // Control characters, and those that turn the writing direction round.
 bool IsControl(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x202A && c <= 0x202E) ||
          (c >= 0x2066 && c <= 0x2069) || c == 0x2028 || c == 0x2029;
-}
-
-std::string Shorten(const std::string& s, size_t width) {
-  if (DisplayWidth(s) <= width) return s;
-  std::string out;
-  size_t used = 0;
-  for (std::string_view rest = s; !rest.empty();) {
-    char32_t c = 0;
-    const size_t n = std::max<size_t>(NextChar(rest, &c), 1);
-    used += CharWidth(c);
-    if (used + 1 > width) break;
-    out += rest.substr(0, n);
-    rest.remove_prefix(n);
-  }
-  return out + "…";
 }
 
 std::string Hex(std::string_view s) {
@@ -243,21 +218,6 @@ std::vector<std::string> ColumnTexts(const arrow::Array& column, int64_t rows) {
 
 // ---- The terminal ----
 
-size_t TerminalColumns(int descriptor) {
-  winsize size{};
-  if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  return 80;
-}
-
-bool HasColor(bool on_stderr) {
-  static const bool wanted = [] {
-    const char* no = std::getenv("NO_COLOR");
-    const char* term = std::getenv("TERM");
-    return (no == nullptr || *no == '\0') && term != nullptr && std::string_view(term) != "dumb";
-  }();
-  return wanted && isatty(on_stderr ? STDERR_FILENO : STDOUT_FILENO) == 1;
-}
-
 int out_error = 0;
 
 std::mutex progress_mu;
@@ -273,6 +233,37 @@ void DrawProgress(const std::string& line) {
 
 }  // namespace
 
+bool IsUtf8(std::string_view s) {
+  char32_t c = 0;
+  while (!s.empty()) {
+    const size_t n = NextChar(s, &c);
+    if (n == 0) return false;
+    s.remove_prefix(n);
+  }
+  return true;
+}
+
+size_t TerminalColumns(int descriptor) {
+  winsize size{};
+  if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  return 80;
+}
+
+size_t TerminalRows(int descriptor) {
+  winsize size{};
+  if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_row > 0) return size.ws_row;
+  return 24;
+}
+
+bool HasColor(bool on_stderr) {
+  static const bool wanted = [] {
+    const char* no = std::getenv("NO_COLOR");
+    const char* term = std::getenv("TERM");
+    return (no == nullptr || *no == '\0') && term != nullptr && std::string_view(term) != "dumb";
+  }();
+  return wanted && isatty(on_stderr ? STDERR_FILENO : STDOUT_FILENO) == 1;
+}
+
 size_t DisplayWidth(std::string_view text) {
   size_t width = 0;
   while (!text.empty()) {
@@ -282,6 +273,21 @@ size_t DisplayWidth(std::string_view text) {
     text.remove_prefix(std::max<size_t>(n, 1));
   }
   return width;
+}
+
+std::string Shorten(const std::string& s, size_t width) {
+  if (DisplayWidth(s) <= width) return s;
+  std::string out;
+  size_t used = 0;
+  for (std::string_view rest = s; !rest.empty();) {
+    char32_t c = 0;
+    const size_t n = std::max<size_t>(NextChar(rest, &c), 1);
+    used += CharWidth(c);
+    if (used + 1 > width) break;
+    out += rest.substr(0, n);
+    rest.remove_prefix(n);
+  }
+  return out + "…";
 }
 
 std::string OneLine(std::string_view text) {

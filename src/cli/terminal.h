@@ -34,6 +34,9 @@ size_t DisplayWidth(std::string_view text);
 /// Text that cannot leave its cell: line ends, other control characters and broken UTF-8 are
 /// written as \n, \t, \x1b, \xff.
 std::string OneLine(std::string_view text);
+bool IsUtf8(std::string_view text);
+/// The text, or its beginning and "…", in at most `width` terminal columns.
+std::string Shorten(const std::string& text, size_t width);
 
 /// A table in a box; numbers to the right.
 class TextTable {
@@ -70,6 +73,11 @@ std::string Plural(uint64_t n, const std::string& one, const std::string& many =
 void Out(std::string_view text);
 Status FlushOut();
 bool StdoutIsTerminal();
+/// Of the terminal behind a descriptor; 80 and 24 when there is none or it does not say.
+size_t TerminalColumns(int descriptor);
+size_t TerminalRows(int descriptor);
+/// Whether a stream is a terminal that shows colours and NO_COLOR is not set.
+bool HasColor(bool on_stderr);
 /// Bold, dim or red, when the stream is a terminal and NO_COLOR is not set.
 enum class Style : uint8_t { kBold, kDim, kRed };
 std::string Styled(std::string_view text, Style style, bool on_stderr = false);

@@ -94,15 +94,25 @@ LaminaSchemaEntry& LaminaSchemaEntry::Current(duckdb::ClientContext& context) {
 
 void LaminaSchemaEntry::Scan(duckdb::ClientContext& context, CatalogType type,
                              const std::function<void(duckdb::CatalogEntry&)>& callback) {
-  for (auto& [key, entry] : Current(context).Of(type)) {
-    // DuckDB asks for tables and views under one type.
-    callback(*entry);
-  }
+  Current(context).Scan(type, callback);
 }
 
 void LaminaSchemaEntry::Scan(CatalogType type,
                              const std::function<void(duckdb::CatalogEntry&)>& callback) {
-  for (auto& [key, entry] : Of(type)) callback(*entry);
+  switch (type) {
+    // DuckDB asks for tables and views under either type, and for macros among the functions.
+    case CatalogType::TABLE_ENTRY:
+    case CatalogType::VIEW_ENTRY:
+    case CatalogType::MACRO_ENTRY:
+    case CatalogType::SCALAR_FUNCTION_ENTRY:
+    case CatalogType::TABLE_MACRO_ENTRY:
+    case CatalogType::TABLE_FUNCTION_ENTRY:
+    case CatalogType::TYPE_ENTRY:
+      for (auto& [key, entry] : Of(type)) callback(*entry);
+      return;
+    default:
+      return;  // it would cast a table to an index or a sequence
+  }
 }
 
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::LookupEntry(

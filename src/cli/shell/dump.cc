@@ -1,0 +1,181 @@
+// SQL that makes a database again: definitions first, in an order in which each finds what it
+// names, then the rows, then what would get in their way (views, indexes).
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "cli/shell/shell.h"
+#include "cli/terminal.h"
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace lamina::cli {
+namespace {
+
+constexpr char kHere[] = "database_name = current_database() AND NOT internal";
+
+std::string Statement(std::string sql) {
+  while (!sql.empty() && (sql.back() == ';' || sql.back() == '\n' || sql.back() == ' '))
+    sql.pop_back();
+  return sql + ";";
+}
+
+struct DumpTable {
+  std::string schema, name, sql;
+  std::set<std::string> needs;  // names of tables that its foreign keys are for
+};
+
+/// Tables after those that they refer to; a circle stays in the order that it had.
+std::vector<DumpTable> InOrder(std::vector<DumpTable> tables) {
+  std::vector<DumpTable> out;
+  std::set<std::string> done;
+  while (!tables.empty()) {
+    auto next = std::find_if(tables.begin(), tables.end(), [&](const DumpTable& table) {
+      return std::all_of(table.needs.begin(), table.needs.end(), [&](const std::string& need) {
+        return done.contains(need) || need == table.name;
+      });
+    });
+    if (next == tables.end()) next = tables.begin();
+    done.insert(next->name);
+    out.push_back(std::move(*next));
+    tables.erase(next);
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
+  Definitions out;
+  const bool all = pattern == "%";
+  const auto add = [&](std::vector<std::string>* to, const std::string& sql,
+                       const SqlParameters& parameters) -> Status {
+    ARROW_ASSIGN_OR_RAISE(const auto rows, Ask(sql, parameters));
+    for (const auto& row : rows) {
+      if (!row[0].empty()) to->push_back(Statement(row[0]));
+    }
+    return Status::OK();
+  };
+  const SqlParameters like = {SqlValue(pattern)};
+  if (all) {
+    ARROW_ASSIGN_OR_RAISE(
+        const auto schemas,
+        Ask(fmt::format("SELECT schema_name FROM duckdb_schemas() WHERE {} AND schema_name <> "
+                        "'main' ORDER BY 1",
+                        kHere)));
+    for (const auto& row : schemas)
+      out.before.push_back(fmt::format("CREATE SCHEMA {};", QuotedName(row[0])));
+    ARROW_ASSIGN_OR_RAISE(
+        const auto types,
+        Ask(fmt::format(
+            "SELECT schema_name, type_name, labels FROM (SELECT schema_name, type_name, "
+            "'(' || list_aggregate(list_transform(labels, lambda l: '''' || replace(l, "
+            "'''', '''''') || ''''), 'string_agg', ', ') || ')' AS labels, type_oid "
+            "FROM duckdb_types() WHERE {} AND labels IS NOT NULL) ORDER BY type_oid",
+            kHere)));
+    for (const auto& row : types)
+      out.before.push_back(fmt::format("CREATE TYPE {}.{} AS ENUM {};", QuotedName(row[0]),
+                                       QuotedName(row[1]), row[2]));
+    ARROW_RETURN_NOT_OK(add(&out.before,
+                            "SELECT sql FROM duckdb_sequences() WHERE database_name = "
+                            "current_database() ORDER BY sequence_oid",
+                            {}));
+  }
+  ARROW_ASSIGN_OR_RAISE(
+      const auto rows,
+      Ask(fmt::format("SELECT schema_name, table_name, sql FROM duckdb_tables() WHERE {} AND "
+                      "table_name ILIKE $1 ORDER BY table_oid",
+                      kHere),
+          like));
+  ARROW_ASSIGN_OR_RAISE(
+      const auto references,
+      Ask("SELECT DISTINCT table_name, referenced_table FROM duckdb_constraints() WHERE "
+          "database_name = current_database() AND constraint_type = 'FOREIGN KEY' AND "
+          "referenced_table IS NOT NULL"));
+  std::vector<DumpTable> tables;
+  for (const auto& row : rows) {
+    DumpTable table{row[0], row[1], Statement(row[2]), {}};
+    for (const auto& reference : references) {
+      const bool here = std::any_of(rows.begin(), rows.end(),
+                                    [&](const auto& other) { return other[1] == reference[1]; });
+      if (reference[0] == table.name && here) table.needs.insert(reference[1]);
+    }
+    tables.push_back(std::move(table));
+  }
+  for (DumpTable& table : InOrder(std::move(tables)))
+    out.tables.push_back({std::move(table.schema), std::move(table.name), std::move(table.sql)});
+
+  ARROW_RETURN_NOT_OK(add(&out.after,
+                          "SELECT sql FROM duckdb_indexes() WHERE database_name = "
+                          "current_database() AND table_name ILIKE $1 ORDER BY index_oid",
+                          like));
+  if (all) {
+    ARROW_ASSIGN_OR_RAISE(
+        const auto macros,
+        Ask(fmt::format("SELECT schema_name, function_name, array_to_string(parameters, ', '), "
+                        "CASE function_type WHEN 'table_macro' THEN 'TABLE ' ELSE '' END || "
+                        "macro_definition FROM duckdb_functions() WHERE {} AND function_type IN "
+                        "('macro', 'table_macro') ORDER BY function_oid",
+                        kHere)));
+    for (const auto& row : macros)
+      out.after.push_back(fmt::format("CREATE MACRO {}.{}({}) AS {};", QuotedName(row[0]),
+                                      QuotedName(row[1]), row[2], row[3]));
+  }
+  ARROW_RETURN_NOT_OK(add(&out.after,
+                          fmt::format("SELECT sql FROM duckdb_views() WHERE {} AND view_name ILIKE "
+                                      "$1 ORDER BY view_oid",
+                                      kHere),
+                          like));
+  return out;
+}
+
+Status Shell::Dump(const Words& words) {
+  if (words.size() > 1) return MakeError(ErrorCode::kInvalidArgument, "usage: .dump [TABLE]");
+  ARROW_ASSIGN_OR_RAISE(const Definitions definitions,
+                        ReadDefinitions(words.empty() ? "%" : words[0]));
+  std::string text;
+  for (const std::string& statement : definitions.before) text += statement + "\n";
+  for (const auto& table : definitions.tables) text += table.sql + "\n";
+  ARROW_RETURN_NOT_OK(Say(text));
+  ARROW_RETURN_NOT_OK(Say("BEGIN TRANSACTION;\n"));
+  for (const auto& table : definitions.tables)
+    ARROW_RETURN_NOT_OK(DumpRows(table.schema, table.name));
+  text = "COMMIT;\n";
+  for (const std::string& statement : definitions.after) text += statement + "\n";
+  return Say(text);
+}
+
+Status Shell::DumpRows(const std::string& schema, const std::string& table) {
+  // What is computed cannot be inserted.
+  ARROW_ASSIGN_OR_RAISE(
+      const auto columns,
+      Ask("SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND "
+          "schema_name = $1 AND table_name = $2 ORDER BY column_index",
+          {SqlValue(schema), SqlValue(table)}));
+  ARROW_ASSIGN_OR_RAISE(const auto definition,
+                        Ask("SELECT column_name FROM (DESCRIBE " + QuotedName(schema) + "." +
+                            QuotedName(table) + ") WHERE extra LIKE 'GENERATED%'"));
+  std::vector<std::string> names;
+  for (const auto& column : columns) {
+    if (std::find(definition.begin(), definition.end(), column) == definition.end())
+      names.push_back(QuotedName(column[0]));
+  }
+  if (names.empty()) return Status::OK();
+  RenderOptions options = render_;
+  options.mode = OutputMode::kInsert;
+  options.headers = true;
+  options.table =
+      schema == "main" ? QuotedName(table) : QuotedName(schema) + "." + QuotedName(table);
+  running_ = connection_.get();
+  const Status status = [&]() -> Status {
+    ARROW_ASSIGN_OR_RAISE(const auto result, connection_->Execute(fmt::format(
+                                                 "SELECT {} FROM {}.{}", fmt::join(names, ", "),
+                                                 QuotedName(schema), QuotedName(table))));
+    return Render(*result, options, [&](std::string_view piece) { return output_->Write(piece); })
+        .status();
+  }();
+  running_ = nullptr;
+  return status;
+}
+
+}  // namespace lamina::cli

@@ -1,0 +1,309 @@
+#include "cli/shell/shell.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+namespace lamina::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ShellTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = fs::temp_directory_path() / fmt::format("lamina-shell-test-{}", getpid());
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+    Start({});
+  }
+  void TearDown() override {
+    shell_ = nullptr;
+    fs::remove_all(directory_);
+  }
+
+  void Start(const ShellOptions& options) {
+    shell_ = nullptr;
+    output_ = std::make_unique<Output>(&out_);
+    shell_ = std::make_unique<Shell>(
+        output_.get(), [this](std::string_view text) { errors_ += text; }, options);
+    ASSERT_TRUE(shell_->Open(options.path).ok());
+  }
+  std::string Path(const std::string& name) const { return (directory_ / name).string(); }
+  void Write(const std::string& name, const std::string& content) const {
+    std::ofstream(directory_ / name, std::ios::binary) << content;
+  }
+  std::string ReadBack(const std::string& name) const {
+    std::ifstream in(directory_ / name, std::ios::binary);
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  /// Runs a text as a script does; gives what it printed, and its errors in errors_.
+  std::string Do(const std::string& text, const std::string& name = "") {
+    out_.clear();
+    errors_.clear();
+    std::istringstream in(text);
+    good_ = shell_->RunLines(
+        [&]() -> std::optional<std::string> {
+          std::string line;
+          if (!std::getline(in, line)) return std::nullopt;
+          return line;
+        },
+        name);
+    return out_;
+  }
+  /// The error of a text.
+  std::string ErrorOf(const std::string& text, const std::string& name = "") {
+    (void)Do(text, name);
+    EXPECT_FALSE(good_) << text;
+    return errors_;
+  }
+
+  fs::path directory_;
+  std::string out_, errors_;
+  bool good_ = false;
+  std::unique_ptr<Output> output_;
+  std::unique_ptr<Shell> shell_;
+};
+
+TEST_F(ShellTest, StatementsSpanLinesAndTheLastNeedsNoSemicolon) {
+  EXPECT_EQ(Do(".mode csv\nSELECT 1 AS a,\n  ';' AS b;\n-- a comment;\nSELECT 2 AS c"),
+            "a,b\n1,;\nc\n2\n");
+  EXPECT_TRUE(good_);
+  EXPECT_EQ(Do(".mode list\n.headers off\nSELECT 1; SELECT 2; SELECT\n3;"), "1\n2\n3\n");
+}
+
+TEST_F(ShellTest, AScriptStopsAtItsFirstErrorUnlessBailIsOff) {
+  EXPECT_EQ(Do(".mode csv\nSELECT 1 AS a;\nSELEC 2;\nSELECT 3 AS a;"), "a\n1\n");
+  EXPECT_FALSE(good_);
+  EXPECT_TRUE(shell_->failed());
+  EXPECT_EQ(Do(".bail off\nSELEC 2;\nSELECT 3 AS a;"), "a\n3\n");
+  EXPECT_FALSE(good_);
+}
+
+TEST_F(ShellTest, AnErrorNamesFileLineCodeCaretAndHint) {
+  const std::string error = ErrorOf("SELECT 1;\n\nSELECT *\nFROM nothing_like_it;", "load.sql");
+  EXPECT_TRUE(error.starts_with("load.sql:3: error T20")) << error;
+  EXPECT_NE(error.find("LINE 2: FROM nothing_like_it"), std::string::npos) << error;
+  EXPECT_NE(error.find("        "
+                       "     ^"),
+            std::string::npos)
+      << error;
+}
+
+TEST_F(ShellTest, ErrorsAreJsonWhenTheAnswersAre) {
+  ShellOptions options;
+  options.json_errors = true;
+  options.mode = OutputMode::kJson;
+  Start(options);
+  const std::string error = ErrorOf("SELEC 1");
+  EXPECT_TRUE(error.starts_with("{\"error\":\"T1001\",\"message\":")) << error;
+  EXPECT_NE(error.find("\"sqlstate\":\"42601\""), std::string::npos) << error;
+}
+
+TEST_F(ShellTest, ThePromptShowsTheTransaction) {
+  EXPECT_EQ(shell_->Prompt(), "lamina> ");
+  (void)Do("BEGIN;");
+  EXPECT_EQ(shell_->Prompt(), "lamina*> ");
+  (void)Do("SELEC 1;");
+  EXPECT_EQ(shell_->Prompt(), "lamina!> ");
+  (void)Do("ROLLBACK;");
+  EXPECT_EQ(shell_->Prompt(), "lamina> ");
+}
+
+TEST_F(ShellTest, TablesListsNamesAndTakesAPattern) {
+  (void)Do(
+      "CREATE TABLE orders (id INT PRIMARY KEY); CREATE TABLE items (id INT PRIMARY KEY);"
+      "CREATE VIEW open_orders AS SELECT * FROM orders;");
+  EXPECT_EQ(errors_, "");
+  EXPECT_EQ(Do(".tables"), "items  open_orders  orders\n");
+  EXPECT_EQ(Do(".tables %orders"), "open_orders  orders\n");
+  EXPECT_EQ(Do(".mode csv\n\\dt"),
+            "schema,name,kind,columns\nmain,items,table,1\nmain,open_orders,view,1\n"
+            "main,orders,table,1\n");
+}
+
+TEST_F(ShellTest, DescribeShowsColumnsAndKey) {
+  (void)Do("CREATE TABLE t (id INT PRIMARY KEY, name TEXT NOT NULL DEFAULT 'x');");
+  const std::string text = Do(".mode csv\n\\d t");
+  EXPECT_EQ(text, "column,type,null,key,default\nid,INTEGER,NO,PRI,\nname,VARCHAR,NO,,'x'\n");
+  EXPECT_NE(ErrorOf("\\d nothing_like_it").find("error T20"), std::string::npos);
+}
+
+TEST_F(ShellTest, SchemaGivesTheStatements) {
+  (void)Do("CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t;");
+  const std::string text = Do(".schema");
+  EXPECT_NE(text.find("CREATE TABLE t(id INTEGER PRIMARY KEY);\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("CREATE VIEW v AS SELECT id FROM t;\n"), std::string::npos) << text;
+  EXPECT_EQ(Do(".schema v").find("CREATE TABLE"), std::string::npos);
+}
+
+TEST_F(ShellTest, ADumpRebuildsTheDatabase) {
+  const std::string make =
+      "CREATE SCHEMA s;\nCREATE TYPE mood AS ENUM ('sad', 'it''s ok');\n"
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, name VARCHAR DEFAULT 'q', m mood, l INTEGER[], "
+      "j JSON, b BLOB, d DOUBLE, ts TIMESTAMP, n DECIMAL(20,5), "
+      "g INTEGER GENERATED ALWAYS AS (id * 2), CHECK (id > 0));\n"
+      "INSERT INTO t (id, name, m, l, j, b, d, ts, n) VALUES "
+      "(1, 'it''s' || chr(10) || '\"x\"', 'it''s ok', [1, NULL, 3], '{\"a\": [1]}', "
+      "'\\xAA\\x00b', 'inf', '2024-02-29 01:02:03.456789', 1.5), "
+      "(2, '', 'sad', [], NULL, '', 0.1, NULL, NULL), (3, NULL, NULL, NULL, NULL, NULL, NULL, "
+      "NULL, NULL);\n"
+      "CREATE TABLE s.\"Odd Name\" (\"select\" VARCHAR PRIMARY KEY);\n"
+      "INSERT INTO s.\"Odd Name\" SELECT 'v' || i FROM range(1200) r(i);\n"
+      "CREATE VIEW v AS SELECT id, name FROM t;\nCREATE MACRO twice(a) AS a * 2;\n";
+  (void)Do(make);
+  ASSERT_EQ(errors_, "");
+  const std::string dump = Do(".dump");
+  ASSERT_EQ(errors_, "");
+  const std::string look =
+      ".mode csv\nSELECT * FROM t ORDER BY id;\nSELECT count(*), max(\"select\") FROM "
+      "s.\"Odd Name\";\nSELECT count(*) FROM v;\nSELECT twice(21);\n";
+  const std::string before = Do(look);
+  ASSERT_EQ(errors_, "");
+  Start({});
+  (void)Do(dump);
+  ASSERT_EQ(errors_, "") << dump;
+  EXPECT_EQ(Do(look), before);
+  EXPECT_EQ(errors_, "");
+  EXPECT_EQ(Do(".dump"), dump);
+}
+
+TEST_F(ShellTest, ADumpOfOneTableLeavesTheOthersOut) {
+  (void)Do(
+      "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY);"
+      "INSERT INTO a VALUES (1); INSERT INTO b VALUES (2);");
+  const std::string dump = Do(".dump a");
+  EXPECT_NE(dump.find("INSERT INTO \"a\" (\"id\") VALUES\n  (1);"), std::string::npos) << dump;
+  EXPECT_EQ(dump.find("\"b\""), std::string::npos) << dump;
+}
+
+TEST_F(ShellTest, ImportMakesTheTableAndThenAddsToIt) {
+  Write("people.csv", "id,name\n1,Ada\n2,\"Grace, H\"\n");
+  (void)Do(fmt::format(".import '{}' people", Path("people.csv")));
+  EXPECT_EQ(errors_, "");
+  Write("more.csv", "id,name\n3,Edsger\n");
+  (void)Do(fmt::format(".import '{}' people", Path("more.csv")));
+  EXPECT_EQ(errors_, "");
+  EXPECT_EQ(Do(".mode csv\nSELECT * FROM people ORDER BY id"),
+            "id,name\n1,Ada\n2,\"Grace, H\"\n3,Edsger\n");
+  Write("one.ndjson", "{\"a\":1}\n{\"a\":2}\n");
+  EXPECT_EQ(Do(fmt::format(".import '{}' j\nSELECT sum(a) AS s FROM j", Path("one.ndjson"))),
+            "s\n3\n");
+  EXPECT_NE(ErrorOf(".import people.csv").find("usage: .import"), std::string::npos);
+  EXPECT_NE(ErrorOf(".import --xls a b").find("no such format: xls"), std::string::npos);
+}
+
+TEST_F(ShellTest, OutputGoesToTheFileUntilItIsTakenBack) {
+  (void)Do(fmt::format(".mode csv\n.output '{}'\nSELECT 1 AS a;\nSELECT 2 AS b;\n.output\n",
+                       Path("out.csv")));
+  EXPECT_EQ(out_, "");
+  EXPECT_EQ(ReadBack("out.csv"), "a\n1\nb\n2\n");
+  EXPECT_EQ(Do(fmt::format(".once '{}'\nSELECT 3 AS c;\nSELECT 4 AS d;", Path("once.csv"))),
+            "d\n4\n");
+  EXPECT_EQ(ReadBack("once.csv"), "c\n3\n");
+  EXPECT_NE(ErrorOf(fmt::format(".output '{}'", Path("no/such/folder"))).find("cannot write"),
+            std::string::npos);
+}
+
+TEST_F(ShellTest, ReadRunsAFileAndStopsWhereItFails) {
+  Write("a.sql", ".mode csv\nSELECT 1 AS a;\nSELEC;\nSELECT 2 AS a;\n");
+  EXPECT_EQ(Do(fmt::format(".read '{}'\nSELECT 3 AS a;", Path("a.sql"))), "a\n1\n");
+  EXPECT_NE(errors_.find("a.sql:3: error T1001"), std::string::npos) << errors_;
+  EXPECT_NE(ErrorOf(".read nothing_like_it").find("cannot read the file"), std::string::npos);
+  Write("self.sql", fmt::format(".read '{}'\n", Path("self.sql")));
+  EXPECT_NE(ErrorOf(fmt::format(".read '{}'", Path("self.sql"))).find("too deep"),
+            std::string::npos);
+}
+
+TEST_F(ShellTest, OpenChangesTheDatabaseAndKeepsItWhenItCannot) {
+  (void)Do(fmt::format(".open '{}'\nCREATE TABLE t (id INT PRIMARY KEY);", Path("db")));
+  EXPECT_EQ(errors_, "");
+  EXPECT_EQ(Do(".tables"), "t\n");
+  EXPECT_EQ(Do(fmt::format(".open '{}'\n.tables", Path("db"))), "t\n");
+  Write("file", "x");
+  EXPECT_NE(ErrorOf(fmt::format(".open '{}'", Path("file"))), "");
+  EXPECT_EQ(Do(".tables"), "t\n");
+  EXPECT_EQ(Do(".open\n.tables"), "");
+}
+
+TEST_F(ShellTest, SettingsAreShownAndToggled) {
+  EXPECT_EQ(Do(".mode"), "box\n");
+  EXPECT_EQ(Do(".mode csv\n.headers off\nSELECT 1;"), "1\n");
+  EXPECT_EQ(Do(".nullvalue -\nSELECT NULL;"), "-\n");
+  EXPECT_EQ(Do(".headers on\n.echo on\nSELECT 1 AS a;"), "SELECT 1 AS a;\na\n1\n");
+  EXPECT_NE(Do(".timer on\nSELECT 1 AS a;").find("time: "), std::string::npos);
+  EXPECT_NE(Do(".show").find("mode csv\n"), std::string::npos);
+  EXPECT_EQ(Do(".echo off\n.print a 'b c'"), ".echo off\na b c\n");
+}
+
+TEST_F(ShellTest, ExpandedIsLineModeAndBack) {
+  EXPECT_EQ(Do(".mode csv\n\\x on\nSELECT 1 AS a;\n\\x off\nSELECT 1 AS a;"), "a = 1\na\n1\n");
+}
+
+TEST_F(ShellTest, AWrongCommandSaysWhatIsMeant) {
+  EXPECT_NE(ErrorOf(".tabels").find("did you mean .tables?"), std::string::npos);
+  EXPECT_NE(ErrorOf(".mode boks").find("modes are: box, csv"), std::string::npos);
+  EXPECT_NE(ErrorOf(".headers maybe").find("usage: .headers on|off"), std::string::npos);
+  EXPECT_NE(ErrorOf(".print 'open").find("a quote is not closed"), std::string::npos);
+}
+
+TEST_F(ShellTest, HelpKnowsEveryCommandAndQuitEnds) {
+  const std::string help = Do(".help");
+  for (const char* command : {".help", ".tables", ".schema", ".mode", ".timer", ".read", ".import",
+                              ".output", ".dump", ".open", ".quit", ".databases", ".indexes",
+                              ".headers", ".nullvalue", ".width", ".echo", ".bail"}) {
+    EXPECT_NE(help.find(command), std::string::npos) << command;
+  }
+  EXPECT_EQ(Do("\\?"), help);
+  EXPECT_EQ(Do(".quit\nSELECT 1;"), "");
+  EXPECT_TRUE(shell_->finished());
+}
+
+TEST_F(ShellTest, CompletionKnowsCommandsTablesFilesAndSql) {
+  (void)Do("CREATE TABLE customers (id INT PRIMARY KEY, name TEXT);");
+  const auto complete = [&](const std::string& text) {
+    std::vector<std::string> out;
+    for (const auto& one : shell_->Complete(text)) out.push_back(one.text);
+    return out;
+  };
+  EXPECT_EQ(complete(".tab"), (std::vector<std::string>{".tables"}));
+  EXPECT_EQ(complete("\\d cus"), (std::vector<std::string>{"customers"}));
+  EXPECT_EQ(complete(".mode js"), (std::vector<std::string>{"json", "jsonarray"}));
+  EXPECT_EQ(complete(".timer o"), (std::vector<std::string>{"on", "off"}));
+  Write("load.sql", "");
+  EXPECT_EQ(complete(".read " + Path("lo")), (std::vector<std::string>{Path("load.sql")}));
+  const auto tables = complete("SELECT * FROM cus");
+  EXPECT_NE(std::find(tables.begin(), tables.end(), "customers"), tables.end());
+}
+
+TEST_F(ShellTest, InterruptEndsTheStatementAndKeepsTheShell) {
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    shell_->Interrupt();
+  });
+  const std::string error = ErrorOf(
+      "SELECT count(*) FROM range(100000000000) a(i), range(1000) b(j) WHERE hash(i + j) = 1;");
+  other.join();
+  EXPECT_NE(error.find("error T4006"), std::string::npos) << error;
+  EXPECT_TRUE(shell_->TakeInterrupt());
+  EXPECT_EQ(Do(".mode csv\nSELECT 1 AS a;"), "a\n1\n");
+}
+
+TEST_F(ShellTest, TalkingItSaysWhatStatementsWithoutRowsDid) {
+  shell_->set_talkative(true);
+  (void)Do("CREATE TABLE t (id INT PRIMARY KEY);");
+  const std::string text = Do("INSERT INTO t VALUES (1), (2);");
+  EXPECT_TRUE(text.starts_with("INSERT 2 rows, commit ")) << text;
+  EXPECT_EQ(Do("BEGIN;"), "BEGIN\n");
+}
+
+}  // namespace
+}  // namespace lamina::cli
