@@ -139,6 +139,11 @@ Diagnosis Syntax(const DuckDBError& error, std::string_view statement,
     out.hint = "it begins at the place shown";
     return out;
   }
+  if (Has(out.message, "memory exhausted")) {
+    out.code = "T4013";
+    out.message = "the statement is nested too deep";
+    return out;
+  }
   if (!position || Has(out.message, "at end of input")) return out;
   if (error.Extra("error_subtype") != "SYNTAX_ERROR") return out;
 
@@ -370,6 +375,7 @@ constexpr Pattern kPatterns[] = {
     {"Unimplemented type for cast", "T2007", ""},
     {"an explicit cast is required", "T2007", "CAST one of them"},
     {"can only be applied to", "T2007", ""},
+    {"term out of range", "T2016", ""},  // of ORDER BY, GROUP BY
     {"out of range", "T4008", ""},
     {"Could not cast value", "T4008", ""},
     {"not in timestamp range", "T4008", ""},

@@ -146,14 +146,30 @@ duckdb::ErrorData ToDuckDB(const Status& status) {
 
 void Throw(const Status& status) { ToDuckDB(status).Throw(); }
 
+namespace {
+/// The place `count` characters of UTF-8 after `begin`.
+size_t AfterCharacters(std::string_view text, size_t begin, size_t count) {
+  size_t at = begin;
+  const auto inside = [&] { return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; };
+  for (; count > 0 && at < text.size(); --count) {
+    ++at;
+    while (at < text.size() && inside()) ++at;
+  }
+  return at;
+}
+}  // namespace
+
 Status FromDuckDB(const duckdb::ErrorData& error, std::string_view text, size_t offset) {
   const DuckDBError parts(error);
   std::optional<size_t> position;
   const std::string at = parts.Extra(kPositionKey);
   size_t number = 0;
   if (!at.empty() && std::from_chars(at.data(), at.data() + at.size(), number).ec == std::errc() &&
-      offset + number <= text.size())
-    position = offset + number;
+      offset + number <= text.size()) {
+    // The scanner counts characters, all else bytes.
+    const bool characters = parts.Extra("error_subtype") == "SYNTAX_ERROR";
+    position = characters ? AfterCharacters(text, offset, number) : offset + number;
+  }
   const auto place = [&](const std::string& name) {
     if (!position) position = PlaceOf(name, text, offset);
     return position ? Excerpt(text, *position) : std::string();

@@ -2,6 +2,7 @@
 #include <duckdb/catalog/catalog_entry/aggregate_function_catalog_entry.hpp>
 #include <duckdb/function/function_binder.hpp>
 #include <duckdb/planner/expression/bound_aggregate_expression.hpp>
+#include <duckdb/planner/expression/bound_cast_expression.hpp>
 #include <duckdb/planner/expression/bound_constant_expression.hpp>
 
 #include "sql/functions/functions.h"
@@ -66,6 +67,15 @@ duckdb::unique_ptr<Expression> BucketOfSeconds(duckdb::FunctionBindExpressionInp
   return Call(input.context, "time_bucket", std::move(children));
 }
 
+// '1h'; needed once BIGINT and INTERVAL both could be meant by a text.
+duckdb::unique_ptr<Expression> BucketOfText(duckdb::FunctionBindExpressionInput& input) {
+  Children children;
+  children.push_back(duckdb::BoundCastExpression::AddCastToType(
+      input.context, std::move(input.children[0]), LogicalType::INTERVAL));
+  children.push_back(std::move(input.children[1]));
+  return Call(input.context, "time_bucket", std::move(children));
+}
+
 // first(value, time) and last(value, time) are arg_min and arg_max.
 template <const char* kName>
 duckdb::unique_ptr<duckdb::FunctionData> BindAs(duckdb::ClientContext& context,
@@ -89,7 +99,15 @@ void AddOrdered(duckdb::ExtensionLoader& loader, const char* name,
                 duckdb::bind_aggregate_function_t bind) {
   duckdb::AggregateFunction function(name, {LogicalType::ANY, LogicalType::ANY}, LogicalType::ANY,
                                      nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, bind);
-  loader.RegisterFunction(std::move(function));  // merges with those of the name
+  // The loader merges scalar functions with those of the name, not aggregates. Nothing is planned
+  // yet, so the entry may be changed where it lies.
+  auto& instance = loader.GetDatabaseInstance();
+  auto& catalog = duckdb::Catalog::GetSystemCatalog(instance);
+  const auto transaction = duckdb::CatalogTransaction::GetSystemTransaction(instance);
+  catalog.GetSchema(transaction, DEFAULT_SCHEMA)
+      .GetEntry(transaction, duckdb::CatalogType::AGGREGATE_FUNCTION_ENTRY, name)
+      ->Cast<duckdb::AggregateFunctionCatalogEntry>()
+      .functions.AddFunction(std::move(function));
 }
 
 }  // namespace
@@ -101,8 +119,10 @@ void RegisterOverloads(duckdb::ExtensionLoader& loader) {
       PadWithBlanks<kRightPad>);
   Add(loader, "epoch", {}, LogicalType::DOUBLE, EpochOfNow);
   for (const LogicalType time :
-       {LogicalType::TIMESTAMP, LogicalType::TIMESTAMP_TZ, LogicalType::DATE})
+       {LogicalType::TIMESTAMP, LogicalType::TIMESTAMP_TZ, LogicalType::DATE}) {
     Add(loader, "time_bucket", {LogicalType::BIGINT, time}, time, BucketOfSeconds);
+    Add(loader, "time_bucket", {LogicalType::VARCHAR, time}, time, BucketOfText);
+  }
   AddOrdered(loader, "first", BindAs<kArgMin>);
   AddOrdered(loader, "last", BindAs<kArgMax>);
 }
