@@ -156,6 +156,20 @@ int ShellMain(int argc, char** argv, const std::vector<std::string>& commands) {
 -c and -f may be repeated and run in their order. Without them the terminal is read, or standard
 input as a script. Scripts end at their first error with exit code 1. docs/guide/shell.md has more.
 Environment: LAMINA_DB, LAMINA_HISTORY, PAGER, NO_COLOR.)");
+  // Before the options are looked at, which would be those of the command that was meant.
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (!first.empty() && !first.starts_with('-') &&
+      first.find_first_of("/.:") == std::string::npos && access(first.c_str(), F_OK) != 0) {
+    // More likely a command than a new database.
+    if (const std::string close = ClosestName(first, commands); !close.empty()) {
+      PrintError("usage", fmt::format("unknown command: {}", OneLine(first)),
+                 fmt::format("did you mean {}? commands are: {}; `lamina ./{}` makes a database",
+                             close, fmt::join(commands, ", "), first),
+                 std::any_of(argv + 1, argv + argc,
+                             [](const char* a) { return std::string_view(a) == "--json"; }));
+      return 2;
+    }
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -168,17 +182,6 @@ Environment: LAMINA_DB, LAMINA_HISTORY, PAGER, NO_COLOR.)");
     PrintError("usage", OneLine(e.what()), "`lamina --shell-help` shows the options",
                options.json_errors);
     return 2;
-  }
-  if (!options.path.empty() && options.path.find_first_of("/.:") == std::string::npos &&
-      access(options.path.c_str(), F_OK) != 0) {
-    // More likely a command than a new database.
-    if (const std::string close = ClosestName(options.path, commands); !close.empty()) {
-      PrintError("usage", fmt::format("unknown command: {}", OneLine(options.path)),
-                 fmt::format("did you mean {}? commands are: {}; `lamina ./{}` makes a database",
-                             close, fmt::join(commands, ", "), options.path),
-                 options.json_errors);
-      return 2;
-    }
   }
   if (options.path.empty()) options.path = directory;
   if (options.path == ":memory:") options.path.clear();

@@ -236,7 +236,7 @@ TEST_F(CliTest, ErrorsTeachAndExitCodesTell) {
   EXPECT_NE(Error("lamina get -t prices A").find("the key is (sku, size)"), std::string::npos);
   EXPECT_EQ(Shell("lamina get -t prices '\"A,1\",3' --json").out,
             "{\"sku\":\"A,1\",\"size\":3,\"price\":2.5}\n");
-  EXPECT_EQ(Shell("lamina").code, 2);
+  EXPECT_EQ(Shell("lamina --wher").code, 2);
   EXPECT_EQ(Shell("lamina scan --limit x").code, 2);
   EXPECT_EQ(Shell("lamina get nothing").code, 3);
   EXPECT_EQ(Shell("lamina --db nowhere scan").code, 3);

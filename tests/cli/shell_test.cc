@@ -81,7 +81,7 @@ TEST_F(ShellProgramTest, TheFirstErrorEndsAScriptWithOne) {
   const auto stopped = Shell("$L --csv -c 'SELEC' -c 'SELECT 2 AS b'");
   EXPECT_EQ(stopped.code, 1);
   EXPECT_EQ(stopped.out, "");
-  EXPECT_NE(stopped.err.find("error T1001:"), std::string::npos) << stopped.err;
+  EXPECT_NE(stopped.err.find("error T1004:"), std::string::npos) << stopped.err;
   const auto going = Shell("printf 'SELEC;\\nSELECT 2 AS b;' | $L --csv --keep-going");
   EXPECT_EQ(going.code, 1);
   EXPECT_EQ(going.out, "b\n2\n");

@@ -63,6 +63,7 @@ Status Output::RedirectOnce(const std::string& path) {
   if (next == nullptr) return CannotWrite(path, errno);
   before_ = std::exchange(file_, next);
   once_ = true;
+  once_is_new_ = true;
   return Status::OK();
 }
 
@@ -112,7 +113,8 @@ Status Output::EndAnswer() {
   }
   FILE* to = file_ != nullptr ? file_ : stdout;
   if (into_ == nullptr && std::fflush(to) != 0 && error_ == 0) error_ = errno;
-  if (std::exchange(once_, false)) {
+  // The command that asked for it ends an answer too: the file is for the next one.
+  if (!std::exchange(once_is_new_, false) && std::exchange(once_, false)) {
     if (std::fclose(file_) != 0 && error_ == 0) error_ = errno;
     file_ = std::exchange(before_, nullptr);
   }

@@ -45,6 +45,7 @@ class Output {
   FILE* before_ = nullptr;  // what a redirection for one answer took the place of
   std::string path_;
   bool once_ = false;
+  bool once_is_new_ = false;
   bool pager_wanted_ = true;
   FILE* pager_ = nullptr;
   std::string waiting_;  // not yet known to be taller than the terminal

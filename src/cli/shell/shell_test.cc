@@ -216,7 +216,7 @@ TEST_F(ShellTest, OutputGoesToTheFileUntilItIsTakenBack) {
 TEST_F(ShellTest, ReadRunsAFileAndStopsWhereItFails) {
   Write("a.sql", ".mode csv\nSELECT 1 AS a;\nSELEC;\nSELECT 2 AS a;\n");
   EXPECT_EQ(Do(fmt::format(".read '{}'\nSELECT 3 AS a;", Path("a.sql"))), "a\n1\n");
-  EXPECT_NE(errors_.find("a.sql:3: error T1001"), std::string::npos) << errors_;
+  EXPECT_NE(errors_.find("a.sql:3: error T1004"), std::string::npos) << errors_;
   EXPECT_NE(ErrorOf(".read nothing_like_it").find("cannot read the file"), std::string::npos);
   Write("self.sql", fmt::format(".read '{}'\n", Path("self.sql")));
   EXPECT_NE(ErrorOf(fmt::format(".read '{}'", Path("self.sql"))).find("too deep"),
