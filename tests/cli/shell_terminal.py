@@ -67,6 +67,8 @@ class Terminal:
         end = time.monotonic() + PATIENCE_S
         while self.read(0.1) and time.monotonic() < end:
             pass
+        if time.monotonic() >= end:
+            os.kill(self.pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         if status != code:
             sys.exit(f"ended with {status} instead of {code}: {self.seen!r}")
