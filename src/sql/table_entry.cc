@@ -209,7 +209,11 @@ duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(LaminaCatalog& catalog
       }
     }
   }
-  if (!table.key.empty()) {
+  if (table.key.size() == 1) {
+    // Written beside its column, as DuckDB does.
+    out->constraints.push_back(duckdb::make_uniq<duckdb::UniqueConstraint>(
+        out->columns.GetColumn(table.key[0]).Logical(), table.key[0], /*is_primary_key=*/true));
+  } else if (!table.key.empty()) {
     duckdb::vector<duckdb::string> names(table.key.begin(), table.key.end());
     out->constraints.push_back(
         duckdb::make_uniq<duckdb::UniqueConstraint>(std::move(names), /*is_primary_key=*/true));

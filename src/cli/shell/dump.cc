@@ -147,18 +147,21 @@ Status Shell::Dump(const Words& words) {
 
 Status Shell::DumpRows(const std::string& schema, const std::string& table) {
   // What is computed cannot be inserted.
-  ARROW_ASSIGN_OR_RAISE(
-      const auto columns,
-      Ask("SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND "
-          "schema_name = $1 AND table_name = $2 ORDER BY column_index",
-          {SqlValue(schema), SqlValue(table)}));
-  ARROW_ASSIGN_OR_RAISE(const auto definition,
-                        Ask("SELECT column_name FROM (DESCRIBE " + QuotedName(schema) + "." +
-                            QuotedName(table) + ") WHERE extra LIKE 'GENERATED%'"));
+  ARROW_ASSIGN_OR_RAISE(const auto columns,
+                        Ask("SELECT column_name, column_default IS NOT NULL FROM duckdb_columns() "
+                            "WHERE database_name = current_database() AND "
+                            "schema_name = $1 AND table_name = $2 ORDER BY column_index",
+                            {SqlValue(schema), SqlValue(table)}));
   std::vector<std::string> names;
   for (const auto& column : columns) {
-    if (std::find(definition.begin(), definition.end(), column) == definition.end())
-      names.push_back(QuotedName(column[0]));
+    // No catalogue tells a generated column from one with a default; the binder does.
+    const std::string name = QuotedName(column[0]);
+    const bool computed = column[1] == "true" &&
+                          !connection_
+                               ->Prepare(fmt::format("INSERT INTO {}.{} ({}) SELECT NULL",
+                                                     QuotedName(schema), QuotedName(table), name))
+                               .ok();
+    if (!computed) names.push_back(name);
   }
   if (names.empty()) return Status::OK();
   RenderOptions options = render_;

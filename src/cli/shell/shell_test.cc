@@ -104,7 +104,7 @@ TEST_F(ShellTest, ErrorsAreJsonWhenTheAnswersAre) {
   options.mode = OutputMode::kJson;
   Start(options);
   const std::string error = ErrorOf("SELEC 1");
-  EXPECT_TRUE(error.starts_with("{\"error\":\"T1001\",\"message\":")) << error;
+  EXPECT_TRUE(error.starts_with("{\"error\":\"T1004\",\"message\":")) << error;
   EXPECT_NE(error.find("\"sqlstate\":\"42601\""), std::string::npos) << error;
 }
 
@@ -123,7 +123,7 @@ TEST_F(ShellTest, TablesListsNamesAndTakesAPattern) {
       "CREATE TABLE orders (id INT PRIMARY KEY); CREATE TABLE items (id INT PRIMARY KEY);"
       "CREATE VIEW open_orders AS SELECT * FROM orders;");
   EXPECT_EQ(errors_, "");
-  EXPECT_EQ(Do(".tables"), "items  open_orders  orders\n");
+  EXPECT_EQ(Do(".tables"), "items        open_orders  orders\n");
   EXPECT_EQ(Do(".tables %orders"), "open_orders  orders\n");
   EXPECT_EQ(Do(".mode csv\n\\dt"),
             "schema,name,kind,columns\nmain,items,table,1\nmain,open_orders,view,1\n"
