@@ -120,10 +120,10 @@ TEST_F(ShellProgramTest, CtrlCEndsAScriptWith130) {
   EXPECT_EQ(answer.code, 130) << answer.err;
 }
 
-TEST_F(ShellProgramTest, DISABLED_StatementsAreEditedAndFoundAgain) { AtTerminal("editing"); }
-TEST_F(ShellProgramTest, DISABLED_TabCompletes) { AtTerminal("completion"); }
-TEST_F(ShellProgramTest, DISABLED_CtrlCKeepsTheShell) { AtTerminal("interrupt"); }
-TEST_F(ShellProgramTest, DISABLED_AnswersFitTheTerminal) { AtTerminal("output"); }
+TEST_F(ShellProgramTest, StatementsAreEditedAndFoundAgain) { AtTerminal("editing"); }
+TEST_F(ShellProgramTest, TabCompletes) { AtTerminal("completion"); }
+TEST_F(ShellProgramTest, CtrlCKeepsTheShell) { AtTerminal("interrupt"); }
+TEST_F(ShellProgramTest, AnswersFitTheTerminal) { AtTerminal("output"); }
 
 }  // namespace
 }  // namespace lamina

@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <histedit.h>
 #include <langinfo.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,19 +70,49 @@ struct LineEditor::State {
 
   static char* Prompt(EditLine* editor) { return State::Of(editor)->prompt.data(); }
 
+  enum class Wait { kInput, kAgain, kInterrupted, kFailed };
+  /// The signals arrive only while this waits: none is lost between the question and the wait.
+  static Wait WaitForInput(EditLine* editor) {
+    sigset_t held, before;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGWINCH);
+    (void)sigprocmask(SIG_BLOCK, &held, &before);
+    Wait out = Wait::kAgain;
+    if (Of(editor)->callbacks.is_interrupted()) {
+      out = Wait::kInterrupted;
+    } else {
+      pollfd input{STDIN_FILENO, POLLIN, 0};
+      const int ready = ppoll(&input, 1, nullptr, &before);
+      if (ready > 0) out = Wait::kInput;
+      if (ready < 0 && errno != EINTR) out = Wait::kFailed;
+    }
+    (void)sigprocmask(SIG_SETMASK, &before, nullptr);
+    if (std::exchange(terminal_resized, 0) != 0) el_resize(editor);
+    return out;
+  }
+
   /// One character of UTF-8; -1 ends the reading.
   static int ReadChar(EditLine* editor, wchar_t* out) {
     State* state = Of(editor);
     std::mbstate_t shift{};
     for (;;) {
+      switch (WaitForInput(editor)) {
+        case Wait::kInput:
+          break;
+        case Wait::kAgain:
+          continue;
+        case Wait::kInterrupted:
+          state->interrupted = true;
+          return -1;
+        case Wait::kFailed:
+          return -1;
+      }
       char c = 0;
       const ssize_t n = read(STDIN_FILENO, &c, 1);
       if (n == 0) return 0;
       if (n < 0) {
-        if (errno != EINTR) return -1;
-        if (std::exchange(terminal_resized, 0) != 0) el_resize(editor);
-        if (!state->callbacks.is_interrupted()) continue;
-        state->interrupted = true;
+        if (errno == EINTR) continue;
         return -1;
       }
       const size_t used = std::mbrtowc(out, &c, 1, &shift);
@@ -256,7 +287,8 @@ LineEditor::Outcome LineEditor::Read(const std::string& prompt, std::string* tex
     return Outcome::kInterrupted;
   }
   if (line == nullptr || count <= 0) return Outcome::kEnd;
-  *text = line;
+  // By its length: our Enter leaves what lay in the buffer after it.
+  text->assign(line, static_cast<size_t>(count));
   while (text->ends_with('\n')) text->pop_back();
   return Outcome::kText;
 }
