@@ -212,10 +212,15 @@ Status RunInspect(const std::string& directory, const std::string& what, bool as
     // The owner may flush and prune beside us: what was listed holds only if the floor stayed.
     for (auto floor = version.wal_floor;;) {
       options.floor = {floor.epoch, floor.segment};
-      ARROW_ASSIGN_OR_RAISE(segments, storage::wal::ListSegments(store, kBranch));
-      ARROW_ASSIGN_OR_RAISE(frames, storage::wal::ListFrames(store, options));
+      auto listed = storage::wal::ListSegments(store, kBranch);
+      auto read = storage::wal::ListFrames(store, options);
       ARROW_ASSIGN_OR_RAISE(const auto now, ManifestStore::Inspect(store, kBranch));
-      if (now.version->wal_floor == floor) break;
+      if (now.version->wal_floor == floor) {
+        ARROW_ASSIGN_OR_RAISE(segments, std::move(listed));
+        ARROW_ASSIGN_OR_RAISE(frames, std::move(read));
+        break;
+      }
+      // Whatever was missing may be what was pruned.
       floor = now.version->wal_floor;
     }
     out["wal"]["segments"] = ordered_json::array();

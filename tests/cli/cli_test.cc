@@ -1,6 +1,5 @@
 // The program as people meet it: what it prints, its exit codes, and that the commands in README.md
 // and docs/guide/ do what these pages say. Starts $LAMINA_CLI.
-#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -8,6 +7,7 @@
 #include <fstream>
 #include <regex>
 #include <sstream>
+#include <stop_token>
 #include <string>
 #include <sys/wait.h>
 #include <thread>
@@ -251,14 +251,14 @@ TEST_F(CliTest, InspectWorksBesideADatabaseThatWritesFlushesAndPrunes) {
   options.memtable_rows = 1;
   options.sync = SyncPolicy::kOff;
   auto db = Database::Open((directory_ / "beside").string(), options).ValueOrDie();
-  std::atomic<bool> stop{false};
-  std::thread writer([&] {
-    for (int i = 0; !stop; ++i) {
+  // Joins itself, also when an assertion ends the test.
+  std::jthread writer([&](const std::stop_token& stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) {
       ASSERT_TRUE(db->PutDocument("k", std::to_string(i)).ok());
     }
   });
   int frames = 0;
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 100; ++i) {
     const Answer answer = Shell("lamina --db beside --json inspect wal");
     EXPECT_EQ(answer.code, 0) << answer.err;
     const json found = json::parse(answer.out, nullptr, /*allow_exceptions=*/false);
@@ -270,7 +270,7 @@ TEST_F(CliTest, InspectWorksBesideADatabaseThatWritesFlushesAndPrunes) {
       EXPECT_TRUE(damage.empty() || damage.starts_with("torn tail")) << frame;
     }
   }
-  stop = true;
+  writer.request_stop();
   writer.join();
   EXPECT_GT(frames, 0);
   EXPECT_TRUE(db->Close().ok());
