@@ -245,10 +245,11 @@ LineEditor::LineEditor(Callbacks callbacks, std::string history_file)
   (void)el_set(editor, EL_HIST, &history, state_->history);
   (void)el_set(editor, EL_EDITOR, "emacs");
   (void)el_set(editor, EL_GETCFN, &State::ReadChar);
-  (void)el_set(editor, EL_ADDFN, "lamina-enter", "End the statement or its line", &State::Enter);
-  (void)el_set(editor, EL_ADDFN, "lamina-up", "Line above, or older statement", &State::Up);
-  (void)el_set(editor, EL_ADDFN, "lamina-down", "Line below, or newer statement", &State::Down);
-  (void)el_set(editor, EL_ADDFN, "lamina-tab", "Complete", &State::Tab);
+  // Wide, as libedit loses the copies that it makes of other names.
+  (void)el_wset(editor, EL_ADDFN, L"lamina-enter", L"End the statement or its line", &State::Enter);
+  (void)el_wset(editor, EL_ADDFN, L"lamina-up", L"Line above, or older statement", &State::Up);
+  (void)el_wset(editor, EL_ADDFN, L"lamina-down", L"Line below, or newer statement", &State::Down);
+  (void)el_wset(editor, EL_ADDFN, L"lamina-tab", L"Complete", &State::Tab);
   const auto bind = [&](const char* key, const char* command) {
     (void)el_set(editor, EL_BIND, key, command, nullptr);
   };
