@@ -80,7 +80,7 @@ class DatabaseImpl final : public Database {
   }
 
   Status DropTable(const std::string& name) override {
-    ARROW_ASSIGN_OR_RAISE(const auto table, Table(name));
+    ARROW_ASSIGN_OR_RAISE(const auto table, WritableTable(name));
     return engine_->DropTable(table->id);
   }
   Status RenameTable(const std::string& name, const std::string& to) override {
@@ -96,16 +96,16 @@ class DatabaseImpl final : public Database {
     return Alter(table, [&](const auto& t) { return catalog::AddColumn(t, field, initial); });
   }
   Status DropColumn(const std::string& table, const std::string& column) override {
-    return Alter(table, [&](const auto& t) { return catalog::DropColumn(t, column); });
+    return AlterRows(table, [&](const auto& t) { return catalog::DropColumn(t, column); });
   }
   Status RenameColumn(const std::string& table, const std::string& column,
                       const std::string& to) override {
-    return Alter(table, [&](const auto& t) { return catalog::RenameColumn(t, column, to); });
+    return AlterRows(table, [&](const auto& t) { return catalog::RenameColumn(t, column, to); });
   }
   Status WidenColumn(const std::string& table, const std::string& column,
                      const std::shared_ptr<arrow::DataType>& type) override {
     if (type == nullptr) return MakeError(ErrorCode::kInvalidArgument, "type is null");
-    return Alter(table, [&](const auto& t) -> Result<catalog::TableSchemaPtr> {
+    return AlterRows(table, [&](const auto& t) -> Result<catalog::TableSchemaPtr> {
       ARROW_ASSIGN_OR_RAISE(auto widened, catalog::WidenColumn(t, column, type));
       // Commits are held up and nothing of the table is in memory: the newest snapshot has it all.
       ARROW_RETURN_NOT_OK(CheckTimesFit(NewestContext(),
@@ -154,7 +154,7 @@ class DatabaseImpl final : public Database {
   Result<CommitResult> Put(const std::string& table,
                            const std::shared_ptr<arrow::RecordBatch>& rows,
                            const WriteOptions& options) override {
-    ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+    ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
     ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(schema, rows, options, [&](int64_t count) {
                             return engine_->ReserveRowIds(schema->id, count);
                           }));
@@ -163,7 +163,7 @@ class DatabaseImpl final : public Database {
   Result<CommitResult> Delete(const std::string& table,
                               const std::shared_ptr<arrow::RecordBatch>& keys,
                               const WriteOptions& options) override {
-    ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+    ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
     ARROW_ASSIGN_OR_RAISE(auto write, PrepareDelete(schema, keys, options));
     return CommitOne(std::move(write));
   }
@@ -327,7 +327,7 @@ class DatabaseImpl final : public Database {
     return engine_->TrimHistory(schema->id, floor);
   }
   Status EraseKey(const std::string& table, const Key& key) override {
-    ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+    ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
     ARROW_ASSIGN_OR_RAISE(const auto encoded, EncodeKey(*schema, key));
     return engine_->EraseKey(schema->id, encoded);
   }
@@ -407,6 +407,21 @@ class DatabaseImpl final : public Database {
  private:
   Result<catalog::TableSchemaPtr> Table(const std::string& name) const {
     return FindTable(*engine_->GetSnapshot(), name);
+  }
+  /// The same for a write; kUnsupported.
+  Result<catalog::TableSchemaPtr> WritableTable(const std::string& name) const {
+    ARROW_ASSIGN_OR_RAISE(auto table, Table(name));
+    ARROW_RETURN_NOT_OK(CheckWriter(*table, {}));
+    return table;
+  }
+  /// Alter, where the change is one of what a row has.
+  Status AlterRows(
+      const std::string& name,
+      const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>& change) {
+    return Alter(name, [&](const catalog::TableSchema& t) -> Result<catalog::TableSchemaPtr> {
+      ARROW_RETURN_NOT_OK(CheckWriter(t, {}));
+      return change(t);
+    });
   }
   Status Alter(
       const std::string& name,

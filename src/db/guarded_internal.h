@@ -122,8 +122,21 @@ class GuardedTransaction final : public Session {
   Status Replace(catalog::TableSchemaPtr next) override {
     return base::Guarded([&] { return impl_.Replace(std::move(next)); });
   }
+  void WriteAs(std::string layer) override { impl_.WriteAs(std::move(layer)); }
+  Result<int64_t> Append(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                         const WriteOptions& options) override {
+    return base::Guarded([&] { return impl_.Append(table, rows, options); });
+  }
+  Result<std::shared_ptr<arrow::RecordBatch>> GetEncoded(
+      const std::string& table, std::string_view key, SystemPeriod system, ValidPeriod valid,
+      const std::optional<std::vector<std::string>>& columns) override {
+    return base::Guarded([&] { return impl_.GetEncoded(table, key, system, valid, columns); });
+  }
   Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override {
     return base::Guarded([&] { return impl_.NoteRead(table, keys); });
+  }
+  Status NoteConstraint(const std::string& table, const catalog::KeyRange& keys) override {
+    return base::Guarded([&] { return impl_.NoteConstraint(table, keys); });
   }
   uint64_t definition_changes() const override { return impl_.definition_changes(); }
 

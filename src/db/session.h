@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "catalog/key_codec.h"
@@ -12,6 +14,10 @@
 #include "lamina/database.h"
 
 namespace lamina::db {
+
+/// Key of a table's metadata: the layer that alone may write its rows, because it keeps other rows
+/// (entries of indexes) in step with them. Everybody else's writes and changes are kUnsupported.
+inline constexpr char kWriterKey[] = "lamina.writer";
 
 class Session : public Transaction {
  public:
@@ -23,8 +29,21 @@ class Session : public Transaction {
   /// gives now. kAlreadyExists (another table has the name), kInvalidArgument (a value does not fit
   /// a wider type), kNotFound, kInternal (not the next version).
   virtual Status Replace(catalog::TableSchemaPtr next) = 0;
+  /// From now on writes are those of this layer (kWriterKey).
+  virtual void WriteAs(std::string layer) = 0;
+  /// Like Put, into a table without a key: gives the row id of the first row; the others follow it.
+  virtual Result<int64_t> Append(const std::string& table,
+                                 const std::shared_ptr<arrow::RecordBatch>& rows,
+                                 const WriteOptions& options) = 0;
+  /// Get by an encoded key (catalog::KeyCodec), of a table with or without a key of its own.
+  virtual Result<std::shared_ptr<arrow::RecordBatch>> GetEncoded(
+      const std::string& table, std::string_view key, SystemPeriod system, ValidPeriod valid,
+      const std::optional<std::vector<std::string>>& columns) = 0;
   /// The transaction's answer depends on these keys; for readers that go past Get and Scan.
   virtual Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) = 0;
+  /// A constraint between tables depends on these keys: unlike NoteRead, a commit checks them
+  /// whatever the isolation. kNotFound.
+  virtual Status NoteConstraint(const std::string& table, const catalog::KeyRange& keys) = 0;
   /// Rises with every change of definitions that this transaction makes or takes back.
   virtual uint64_t definition_changes() const = 0;
 };

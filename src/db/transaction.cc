@@ -104,7 +104,7 @@ Status TransactionImpl::Put(const std::string& table,
                             const std::shared_ptr<arrow::RecordBatch>& rows,
                             const WriteOptions& options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
   ARROW_ASSIGN_OR_RAISE(auto write, PrepareRows(schema, rows, options, [&](int64_t count) {
                           return ReserveRowIds(*schema, count);
                         }));
@@ -115,7 +115,7 @@ Status TransactionImpl::Insert(const std::string& table,
                                const std::shared_ptr<arrow::RecordBatch>& rows,
                                const WriteOptions& options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
   if (options.deletes != nullptr) {
     return MakeError(ErrorCode::kInvalidArgument, "an insert cannot delete",
                      "use Put for mixed batches");
@@ -154,7 +154,7 @@ Status TransactionImpl::Delete(const std::string& table,
                                const std::shared_ptr<arrow::RecordBatch>& keys,
                                const WriteOptions& options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+  ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
   ARROW_ASSIGN_OR_RAISE(auto write, PrepareDelete(schema, keys, options));
   return Stage(std::move(write));
 }
@@ -221,6 +221,12 @@ Result<std::shared_ptr<ScanReader>> TransactionImpl::ScanPrefix(std::string_view
 }
 
 // ---- Tables ----
+
+Result<catalog::TableSchemaPtr> TransactionImpl::WritableTable(const std::string& name) const {
+  ARROW_ASSIGN_OR_RAISE(auto table, Table(name));
+  ARROW_RETURN_NOT_OK(CheckWriter(*table, layer_));
+  return table;
+}
 
 Result<int64_t> TransactionImpl::ReserveRowIds(const catalog::TableSchema& table, int64_t count) {
   const uint64_t first_own = snapshot_->state().version->catalog.next_table_id;
@@ -302,7 +308,7 @@ Status TransactionImpl::CreateTable(const std::string& name,
 
 Status TransactionImpl::DropTable(const std::string& name) {
   ARROW_RETURN_NOT_OK(CheckOpen());
-  ARROW_ASSIGN_OR_RAISE(const auto table, Table(name));
+  ARROW_ASSIGN_OR_RAISE(const auto table, WritableTable(name));
   auto next = std::make_shared<catalog::Catalog>(*catalog_);
   next->tables.erase(table->id);
   return Change(std::move(next), table->id);
@@ -363,15 +369,18 @@ Status TransactionImpl::AddColumn(const std::string& table,
   return Alter(table, [&](const auto& t) { return catalog::AddColumn(t, field, initial); });
 }
 Status TransactionImpl::DropColumn(const std::string& table, const std::string& column) {
+  ARROW_RETURN_NOT_OK(WritableTable(table).status());
   return Alter(table, [&](const auto& t) { return catalog::DropColumn(t, column); });
 }
 Status TransactionImpl::RenameColumn(const std::string& table, const std::string& column,
                                      const std::string& to) {
+  ARROW_RETURN_NOT_OK(WritableTable(table).status());
   return Alter(table, [&](const auto& t) { return catalog::RenameColumn(t, column, to); });
 }
 Status TransactionImpl::WidenColumn(const std::string& table, const std::string& column,
                                     const std::shared_ptr<arrow::DataType>& type) {
   if (type == nullptr) return MakeError(ErrorCode::kInvalidArgument, "type is null");
+  ARROW_RETURN_NOT_OK(WritableTable(table).status());
   return Alter(table, [&](const auto& t) { return catalog::WidenColumn(t, column, type); });
 }
 
@@ -399,6 +408,43 @@ std::vector<catalog::TableSchemaPtr> TransactionImpl::Tables() const {
     if (!catalog::IsSystemTable(id)) out.push_back(table);
   }
   return out;
+}
+
+Result<int64_t> TransactionImpl::Append(const std::string& table,
+                                        const std::shared_ptr<arrow::RecordBatch>& rows,
+                                        const WriteOptions& options) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
+  if (schema->has_primary_key) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("table has a key of its own: table={}", table), "use Put");
+  }
+  int64_t first = 0;
+  ARROW_ASSIGN_OR_RAISE(auto write,
+                        PrepareRows(schema, rows, options, [&](int64_t count) -> Result<int64_t> {
+                          ARROW_ASSIGN_OR_RAISE(first, ReserveRowIds(*schema, count));
+                          return first;
+                        }));
+  ARROW_RETURN_NOT_OK(Stage(std::move(write)));
+  return first;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> TransactionImpl::GetEncoded(
+    const std::string& table, std::string_view key, SystemPeriod system, ValidPeriod valid,
+    const std::optional<std::vector<std::string>>& columns) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+  ARROW_ASSIGN_OR_RAISE(const auto context, Context());
+  ARROW_ASSIGN_OR_RAISE(const auto window, ResolveWindow(context, schema->id, system, valid));
+  NoteKey(schema->id, key, context, window);
+  return RunGet(context, schema, key, window, columns);
+}
+
+Status TransactionImpl::NoteConstraint(const std::string& table, const catalog::KeyRange& keys) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+  reads_.ranges.push_back({schema->id, keys});
+  return Status::OK();
 }
 
 Status TransactionImpl::NoteRead(catalog::TableId table, const catalog::KeyRange& keys) {

@@ -64,7 +64,14 @@ class TransactionImpl final : public Session {
   catalog::TableSchemaPtr FindTable(const std::string& name) const override;
   std::vector<catalog::TableSchemaPtr> Tables() const override;
   Status Replace(catalog::TableSchemaPtr next) override;
+  void WriteAs(std::string layer) override { layer_ = std::move(layer); }
+  Result<int64_t> Append(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                         const WriteOptions& options) override;
+  Result<std::shared_ptr<arrow::RecordBatch>> GetEncoded(
+      const std::string& table, std::string_view key, SystemPeriod system, ValidPeriod valid,
+      const std::optional<std::vector<std::string>>& columns) override;
   Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override;
+  Status NoteConstraint(const std::string& table, const catalog::KeyRange& keys) override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
  private:
@@ -95,6 +102,8 @@ class TransactionImpl final : public Session {
   Result<catalog::TableSchemaPtr> Table(const std::string& name) const {
     return db::FindTable(*catalog_, name);
   }
+  /// The same for a write; kUnsupported.
+  Result<catalog::TableSchemaPtr> WritableTable(const std::string& name) const;
   Result<int64_t> ReserveRowIds(const catalog::TableSchema& table, int64_t count);
   Status CheckNameFree(const std::string& name, catalog::TableId except) const;
   Status Alter(
@@ -108,6 +117,7 @@ class TransactionImpl final : public Session {
 
   engine::Engine* const engine_;
   const TransactionOptions options_;
+  std::string layer_;  ///< Empty: the public interface.
   engine::SnapshotPtr snapshot_;
   SnapshotPtr public_snapshot_;
   CatalogPtr catalog_;  ///< The snapshot's, until a table is changed.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "catalog/key_codec.h"
+#include "db/session.h"
 #include "db/write_internal.h"
 
 namespace lamina::db {
@@ -99,6 +100,17 @@ Status CheckInterval(const ValidInterval& valid) {
                    fmt::format("valid_from must be before valid_to: valid_from={} valid_to={}",
                                Format(valid.from), Format(valid.to)),
                    "intervals are half-open: [from, to)");
+}
+
+Status CheckWriter(const catalog::TableSchema& table, std::string_view layer) {
+  if (table.metadata == nullptr) return Status::OK();
+  const auto writer = table.metadata->Get(kWriterKey);
+  if (!writer.ok() || *writer == layer) return Status::OK();
+  return MakeError(ErrorCode::kUnsupported,
+                   fmt::format("the table has indexes or constraints that only one layer keeps: "
+                               "table={} layer={}",
+                               table.name, *writer),
+                   fmt::format("write it through {}", *writer));
 }
 
 Result<engine::TableWrite> PrepareRows(

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 
 #include "engine/engine.h"
 #include "lamina/database.h"
@@ -22,5 +23,7 @@ Result<engine::TableWrite> PrepareDelete(const catalog::TableSchemaPtr& table,
                                          const std::shared_ptr<arrow::RecordBatch>& keys,
                                          const WriteOptions& options);
 Status CheckInterval(const ValidInterval& valid);
+/// kUnsupported when another layer than this one alone may write the table (kWriterKey).
+Status CheckWriter(const catalog::TableSchema& table, std::string_view layer);
 
 }  // namespace lamina::db

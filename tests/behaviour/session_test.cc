@@ -51,6 +51,64 @@ TEST_F(SessionTest, ANotedReadIsCheckedLikeAScan) {
   Must(run(catalog::KeyRange::Point("elsewhere"), Isolation::kSerializable));
 }
 
+TEST_F(SessionTest, AConstraintIsCheckedWhateverTheIsolation) {
+  const auto run = [&](const catalog::KeyRange& keys, Isolation isolation) {
+    TransactionOptions options;
+    options.isolation = isolation;
+    auto s = Must(db::BeginSession(*db_, options));
+    Must(s->NoteConstraint("t", keys));
+    Must(s->PutDocument("x", "y"));
+    Put({{1, static_cast<int64_t>(db_->newest_commit().value)}});
+    return s->Commit().status();
+  };
+  ExpectError(run(catalog::KeyRange::All(), Isolation::kSerializable), ErrorCode::kConflict);
+  ExpectError(run(catalog::KeyRange::All(), Isolation::kSnapshot), ErrorCode::kConflict);
+  Must(run(catalog::KeyRange::Point("elsewhere"), Isolation::kSnapshot));
+  auto s = Must(db::BeginSession(*db_, {}));
+  ExpectError(s->NoteConstraint("nowhere", catalog::KeyRange::All()), ErrorCode::kNotFound);
+}
+
+TEST_F(SessionTest, AppendGivesTheRowIdsThatRowsAreFoundBy) {
+  const auto schema = arrow::schema({arrow::field("v", arrow::int64())});
+  Must(db_->CreateTable("log", schema, {.no_key = true}));
+  auto s = Must(db::BeginSession(*db_, {}));
+  const auto rows = arrow::RecordBatch::Make(
+      schema, 2, {Must(arrow::MakeArrayFromScalar(arrow::Int64Scalar(7), 2))});
+  const int64_t first = Must(s->Append("log", rows, {}));
+  ExpectError(s->Append("t", rows, {}), ErrorCode::kInvalidArgument);
+  const catalog::KeyCodec codec(*s->FindTable("log"));
+  const auto get = [&](int64_t id) {
+    const std::string key = Must(codec.EncodeScalars({std::make_shared<arrow::Int64Scalar>(id)}));
+    return Must(s->GetEncoded("log", key, {}, {}, std::nullopt))->num_rows();
+  };
+  EXPECT_EQ(get(first), 1);
+  EXPECT_EQ(get(first + 1), 1);
+  EXPECT_EQ(get(first + 2), 0);
+}
+
+TEST_F(SessionTest, ATableWithAWriterOfItsOwnIsReadByEverybodyAndChangedByThatOne) {
+  auto s = Must(db::BeginSession(*db_, {}));
+  s->WriteAs("layer");
+  const auto before = s->FindTable("t");
+  Must(s->Replace(Must(
+      catalog::SetTableMetadata(*before, arrow::key_value_metadata({db::kWriterKey}, {"layer"})))));
+  const auto rows = Numbers({{1, 11}});
+  Must(s->Put("t", rows));
+  Must(s->Commit());
+  ExpectError(db_->Put("t", rows).status(), ErrorCode::kUnsupported);
+  ExpectError(db_->Delete("t", rows).status(), ErrorCode::kUnsupported);
+  ExpectError(db_->EraseKey("t", {Lit(1)}), ErrorCode::kUnsupported);
+  ExpectError(db_->DropTable("t"), ErrorCode::kUnsupported);
+  ExpectError(db_->DropColumn("t", "v"), ErrorCode::kUnsupported);
+  ExpectError(db_->RenameColumn("t", "v", "w"), ErrorCode::kUnsupported);
+  auto other = Must(db_->Begin({}));
+  ExpectError(other->Put("t", rows), ErrorCode::kUnsupported);
+  ExpectError(other->Insert("t", rows), ErrorCode::kUnsupported);
+  ExpectError(other->Delete("t", rows), ErrorCode::kUnsupported);
+  ExpectError(other->DropTable("t"), ErrorCode::kUnsupported);
+  EXPECT_EQ(Must(other->Get("t", {Lit(1)}))->num_rows(), 1);
+}
+
 TEST_F(SessionTest, DefinitionsChangedAtIsReachedBySnapshotsThatSeeThem) {
   EXPECT_GT(db::DefinitionsChangedAt(*db_), CommitId{0});
   Put({{1, 1}});
