@@ -19,7 +19,9 @@
 #include <fmt/format.h>
 
 #include "db/session.h"
+#include "sql/dependents.h"
 #include "sql/error_translation.h"
+#include "sql/index_entry.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
@@ -99,6 +101,17 @@ LaminaSchemaEntry* CatalogSnapshot::FindSchema(const std::string& name) {
   return it == schemas_.end() ? nullptr : it->second.get();
 }
 
+LaminaTableEntry* CatalogSnapshot::FindTable(uint64_t id) const {
+  const auto it = tables_.find(id);
+  return it == tables_.end() ? nullptr : it->second;
+}
+
+const Dependents& CatalogSnapshot::DependentsOf(uint64_t table) const {
+  static const Dependents none;
+  const LaminaTableEntry* entry = FindTable(table);
+  return entry == nullptr ? none : entry->dependents();
+}
+
 LaminaCatalog::LaminaCatalog(duckdb::AttachedDatabase& db, Database* database)
     : Catalog(db), database_(database) {}
 
@@ -168,20 +181,31 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
   for (const auto& [key, definition] : objects) {
     if (key.starts_with("schema/")) add_schema(definition.at("name"));
   }
+  std::map<uint64_t, Dependents> dependents = ReadDependents(objects, tables);
   for (TableInfo& table : tables) {
-    if (table.name == kObjectTable) continue;
+    if (table.name == kObjectTable || table.name.starts_with(kIndexTablePrefix)) continue;
     const auto [schema, name] = SplitTableName(table.name);
     LaminaSchemaEntry& entry = add_schema(schema);
     const auto definition = objects.find(ObjectKey("table", schema, name));
-    auto info = MakeTableInfo(*this, schema, name, table,
+    const uint64_t id = table.id;
+    Dependents& of = dependents[id];
+    auto info = MakeTableInfo(*this, schema, name, table, of,
                               definition == objects.end() ? nullptr : &definition->second);
-    entry.Add(duckdb::make_uniq<LaminaTableEntry>(*this, entry, *info, std::move(table)));
+    for (const IndexDefinition& index : of.indexes) {
+      if (index.role != IndexDefinition::Role::kIndex) continue;
+      auto index_info = MakeIndexInfo(GetName(), schema, name, index);
+      entry.Add(duckdb::make_uniq<LaminaIndexEntry>(*this, entry, *index_info, name, index));
+    }
+    auto made =
+        duckdb::make_uniq<LaminaTableEntry>(*this, entry, *info, std::move(table), std::move(of));
+    out->tables_[id] = made.get();
+    entry.Add(std::move(made));
   }
   for (const auto& [key, definition] : objects) {
     const size_t slash = key.find('/');
     const size_t second = key.find('/', slash + 1);
     const std::string kind = key.substr(0, slash);
-    if (kind == "table" || kind == "schema") continue;
+    if (kind == "table" || kind == "schema" || kind == "index" || kind == "foreign_key") continue;
     LaminaSchemaEntry& schema = add_schema(Unescape(key.substr(slash + 1, second - slash - 1)));
     auto info = ParseCreate(definition.at("sql"));
     info->catalog = GetName();
@@ -282,6 +306,7 @@ void LaminaCatalog::DropSchema(duckdb::ClientContext& context, duckdb::DropInfo&
       drop.type = type;
       drop.schema = info.name;
       drop.name = entry.name;
+      drop.cascade = info.cascade;
       drops.push_back(std::move(drop));
     });
   }

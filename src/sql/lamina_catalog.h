@@ -22,7 +22,9 @@
 namespace lamina::sql {
 
 class LaminaSchemaEntry;
+class LaminaTableEntry;
 class LaminaTransaction;
+struct Dependents;
 
 /// The table of objects; not shown.
 inline constexpr char kObjectTable[] = "_lamina_objects";
@@ -44,9 +46,15 @@ class CatalogSnapshot {
     return schemas_;
   }
   LaminaSchemaEntry* FindSchema(const std::string& name);
+  /// By the database's id; null when there is none.
+  LaminaTableEntry* FindTable(uint64_t id) const;
+  const Dependents& DependentsOf(uint64_t table) const;
 
  private:
+  friend class LaminaCatalog;
+
   const uint64_t version_;
+  std::map<uint64_t, LaminaTableEntry*> tables_;
   duckdb::case_insensitive_map_t<duckdb::unique_ptr<LaminaSchemaEntry>> schemas_;
 };
 
@@ -103,6 +111,11 @@ class LaminaCatalog final : public duckdb::Catalog {
   duckdb::unique_ptr<duckdb::LogicalOperator> BindCreateIndex(
       duckdb::Binder& binder, duckdb::CreateStatement& stmt, duckdb::TableCatalogEntry& table,
       duckdb::unique_ptr<duckdb::LogicalOperator> plan) override;
+  duckdb::unique_ptr<duckdb::LogicalOperator> BindAlterAddIndex(
+      duckdb::Binder& binder, duckdb::TableCatalogEntry& table,
+      duckdb::unique_ptr<duckdb::LogicalOperator> plan,
+      duckdb::unique_ptr<duckdb::CreateIndexInfo> create_info,
+      duckdb::unique_ptr<duckdb::AlterTableInfo> alter_info) override;
   duckdb::DatabaseSize GetDatabaseSize(duckdb::ClientContext& context) override;
   bool InMemory() override { return false; }
   duckdb::string GetDBPath() override { return ""; }

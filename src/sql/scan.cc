@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
+#include "sql/index_scan.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
 #include "sql/vectors.h"
@@ -21,6 +22,7 @@ namespace {
 struct ScanData final : public duckdb::TableFunctionData {
   explicit ScanData(LaminaTableEntry& entry) : table(entry) {}
   LaminaTableEntry& table;
+  const IndexDefinition* index = nullptr;  ///< That serves the filters; of the table.
 };
 
 bool IsTime(duckdb::column_t column) { return column >= kValidFrom && column <= kSystemTo; }
@@ -150,12 +152,20 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
     out->positions.push_back(static_cast<int>(it - names.begin()));
     if (it == names.end()) names.push_back(name);
   }
+  const IndexDefinition* index = input.bind_data->Cast<ScanData>().index;
+  if (index != nullptr && input.filters != nullptr) {
+    base::MutexLock lock(&transaction.mu());
+    out->reader =
+        ReadByIndex(transaction, table, *index, *input.filters, input.column_ids, options);
+  }
   std::vector<ExprPtr> pushed;
   if (input.filters != nullptr) {
     for (const auto& [position, filter] : input.filters->filters) {
       if (FilterTranslator::Ignored(*filter)) continue;
       const duckdb::column_t column = input.column_ids[position];
-      if (ExprPtr expr = FilterTranslator(table, column).Translate(*filter); expr != nullptr) {
+      ExprPtr expr;
+      if (out->reader == nullptr) expr = FilterTranslator(table, column).Translate(*filter);
+      if (expr != nullptr) {
         pushed.push_back(std::move(expr));
         continue;
       }
@@ -165,6 +175,7 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
           duckdb::make_uniq<duckdb::ExpressionExecutor>(context, *out->filters.back()));
     }
   }
+  if (out->reader != nullptr) return out;
   if (!pushed.empty()) options.filter = And(std::move(pushed));
   base::MutexLock lock(&transaction.mu());
   out->reader = ValueOrThrow(transaction.data().Scan(table.table().name, options));
@@ -223,7 +234,9 @@ duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(duckdb::ClientContext&,
 duckdb::InsertionOrderPreservingMap<duckdb::string> ToString(
     duckdb::TableFunctionToStringInput& input) {
   duckdb::InsertionOrderPreservingMap<duckdb::string> out;
-  out["Table"] = input.bind_data->Cast<ScanData>().table.name;
+  const auto& data = input.bind_data->Cast<ScanData>();
+  out["Table"] = data.table.name;
+  if (data.index != nullptr) out["Index"] = data.index->name;
   return out;
 }
 
@@ -237,6 +250,12 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
   function.filter_pushdown = true;
   function.filter_prune = false;
   function.cardinality = Cardinality;
+  function.pushdown_complex_filter =
+      [](duckdb::ClientContext&, duckdb::LogicalGet& get, duckdb::FunctionData* data,
+         duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters) {
+        auto& scan = data->Cast<ScanData>();
+        if (scan.index == nullptr) scan.index = ChooseIndex(scan.table, get, filters);
+      };
   function.get_bind_info = GetBindInfo;
   function.to_string = ToString;
   function.get_virtual_columns = [](duckdb::ClientContext&,

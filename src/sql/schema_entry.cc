@@ -1,11 +1,15 @@
 #include "sql/schema_entry.h"
 
+#include <algorithm>
+
 #include <arrow/type.h>
 #include <duckdb/catalog/catalog_entry/macro_catalog_entry.hpp>
 #include <duckdb/catalog/catalog_entry/type_catalog_entry.hpp>
 #include <duckdb/common/enums/catalog_type.hpp>
+#include <duckdb/parser/constraints/foreign_key_constraint.hpp>
 #include <duckdb/parser/constraints/not_null_constraint.hpp>
 #include <duckdb/parser/constraints/unique_constraint.hpp>
+#include <duckdb/parser/expression/columnref_expression.hpp>
 #include <duckdb/parser/parsed_data/alter_table_info.hpp>
 #include <duckdb/parser/parsed_data/comment_on_column_info.hpp>
 #include <duckdb/parser/parsed_data/create_copy_function_info.hpp>
@@ -19,7 +23,9 @@
 #include <duckdb/planner/parsed_data/bound_create_table_info.hpp>
 #include <fmt/format.h>
 
+#include "sql/dependents.h"
 #include "sql/error_translation.h"
+#include "sql/index_entry.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
@@ -42,6 +48,8 @@ const char* KindOf(CatalogType type) {
       return "table_macro";
     case CatalogType::TYPE_ENTRY:
       return "type";
+    case CatalogType::INDEX_ENTRY:
+      return "index";
     default:
       return "object";
   }
@@ -75,6 +83,8 @@ LaminaSchemaEntry::Entries& LaminaSchemaEntry::Of(CatalogType type) {
       return table_macros_;
     case CatalogType::TYPE_ENTRY:
       return types_;
+    case CatalogType::INDEX_ENTRY:
+      return indexes_;
     default:
       return relations_;
   }
@@ -108,10 +118,11 @@ void LaminaSchemaEntry::Scan(CatalogType type,
     case CatalogType::TABLE_MACRO_ENTRY:
     case CatalogType::TABLE_FUNCTION_ENTRY:
     case CatalogType::TYPE_ENTRY:
+    case CatalogType::INDEX_ENTRY:
       for (auto& [key, entry] : Of(type)) callback(*entry);
       return;
     default:
-      return;  // it would cast a table to an index or a sequence
+      return;  // it would cast a table to a sequence
   }
 }
 
@@ -125,7 +136,8 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::LookupEntry(
     case CatalogType::SCALAR_FUNCTION_ENTRY:
     case CatalogType::TABLE_MACRO_ENTRY:
     case CatalogType::TABLE_FUNCTION_ENTRY:
-    case CatalogType::TYPE_ENTRY: {
+    case CatalogType::TYPE_ENTRY:
+    case CatalogType::INDEX_ENTRY: {
       Entries& entries = current.Of(lookup.GetCatalogType());
       const auto it = entries.find(lookup.GetEntryName());
       return it == entries.end() ? nullptr : it->second.get();
@@ -179,9 +191,20 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
   auto& context = transaction.GetContext();
   auto& info = bound.Base().Cast<duckdb::CreateTableInfo>();
   if (!MayCreate(context, CatalogType::TABLE_ENTRY, info.table, info.on_conflict)) return nullptr;
+  if (TableName(name, info.table).starts_with(kIndexTablePrefix))
+    Throw(MakeSqlError(
+        "T2015", "names that begin with _lamina_index_ are the database's own: " + info.table));
   KeyDeclaration key;
+  std::vector<IndexDefinition> indexes;
+  std::vector<const duckdb::ForeignKeyConstraint*> foreign_keys;
   duckdb::case_insensitive_set_t not_null;
   bool needs_row = false;
+  // Names as the columns have them, whatever the case they were written in.
+  const auto exact = [&](const duckdb::ColumnList& columns, const auto& names) {
+    std::vector<std::string> out;
+    for (const auto& of : names) out.push_back(columns.GetColumn(of).Name());
+    return out;
+  };
   for (const auto& constraint : info.constraints) {
     switch (constraint->type) {
       case duckdb::ConstraintType::NOT_NULL:
@@ -190,17 +213,30 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
         break;
       case duckdb::ConstraintType::UNIQUE: {
         const auto& unique = constraint->Cast<duckdb::UniqueConstraint>();
-        if (!unique.IsPrimaryKey())
-          ThrowUnsupported("UNIQUE constraints cannot be made yet", "PRIMARY KEY can");
-        for (const auto& column : unique.GetLogicalIndexes(info.columns))
-          key.names.push_back(info.columns.GetColumn(column).Name());
+        auto names = exact(info.columns, unique.GetLogicalIndexes(info.columns));
+        if (unique.IsPrimaryKey()) {
+          key.names = std::move(names);
+          break;
+        }
+        const bool twice = std::any_of(indexes.begin(), indexes.end(),
+                                       [&](const auto& other) { return other.columns == names; });
+        if (twice) break;
+        IndexDefinition index;
+        index.name = ConstraintName(info.table, names, "key");
+        index.role = IndexDefinition::Role::kUnique;
+        index.unique = true;
+        index.columns = std::move(names);
+        indexes.push_back(std::move(index));
         break;
       }
       case duckdb::ConstraintType::CHECK:
         needs_row = true;
         break;
+      case duckdb::ConstraintType::FOREIGN_KEY:
+        foreign_keys.push_back(&constraint->Cast<duckdb::ForeignKeyConstraint>());
+        break;
       default:
-        ThrowUnsupported("FOREIGN KEY constraints cannot be made yet");
+        ThrowUnsupported("this constraint is not there yet");
     }
   }
   arrow::FieldVector fields;
@@ -212,6 +248,16 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
     needs_row |= column.HasDefaultValue() || !column.Comment().IsNull();
     fields.push_back(ValueOrThrow(
         ToStorageField(column.Name(), column.Type(), not_null.count(column.Name()) == 0)));
+  }
+  for (const IndexDefinition& index : indexes) {
+    // What is the primary key is unique already.
+    if (index.columns == key.names) continue;
+    for (const std::string& column : index.columns) {
+      if (IsKeyable(info.columns.GetColumn(column).Type())) continue;
+      Throw(MakeSqlError("T2015",
+                         fmt::format("UNIQUE cannot be of this type: column={} type={}", column,
+                                     info.columns.GetColumn(column).Type().ToString())));
+    }
   }
   for (const std::string& column : key.names) {
     if (!IsKeyable(info.columns.GetColumn(column).Type())) {
@@ -228,6 +274,31 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
   if (needs_row) {
     lamina().PutObject(context, LaminaCatalog::ObjectKey("table", name, info.table),
                        DescribeTable(info));
+  }
+  const std::string stored = TableName(name, info.table);
+  for (IndexDefinition& index : indexes) {
+    if (index.columns != key.names) MakeIndex(context, lamina(), name, stored, std::move(index));
+  }
+  const uint64_t id = ours.data().FindTable(stored)->id.value;
+  for (const duckdb::ForeignKeyConstraint* constraint : foreign_keys) {
+    const bool self = duckdb::StringUtil::CIEquals(constraint->info.table, info.table);
+    auto& to = self ? *Created(context, CatalogType::TABLE_ENTRY, info.table)
+                    : *Created(context, CatalogType::TABLE_ENTRY, constraint->info.table);
+    const auto& target = to.Cast<LaminaTableEntry>();
+    ForeignKey foreign;
+    foreign.table = id;
+    foreign.references = target.table().id;
+    foreign.columns = exact(info.columns, constraint->fk_columns);
+    foreign.referenced = exact(target.GetColumns(), constraint->pk_columns);
+    IndexDefinition index;
+    index.name = ConstraintName(info.table, foreign.columns, "fkey");
+    index.role = IndexDefinition::Role::kForeignKey;
+    index.columns = foreign.columns;
+    const std::string target_name = target.table().name;
+    MakeIndex(context, lamina(), name, stored, std::move(index));
+    PutForeignKey(context, lamina(), name, std::move(foreign));
+    // Who deletes rows of it must know of the new foreign key.
+    MarkTable(ours, target_name);
   }
   return Created(context, CatalogType::TABLE_ENTRY, info.table);
 }
@@ -268,8 +339,41 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateType(
 }
 
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateIndex(
-    duckdb::CatalogTransaction, duckdb::CreateIndexInfo&, duckdb::TableCatalogEntry&) {
-  ThrowUnsupported("CREATE INDEX is not there yet", "PRIMARY KEY columns are indexed");
+    duckdb::CatalogTransaction transaction, duckdb::CreateIndexInfo& info,
+    duckdb::TableCatalogEntry& table) {
+  auto& context = transaction.GetContext();
+  if (Current(context).indexes_.count(info.index_name) != 0) {
+    if (info.on_conflict == duckdb::OnCreateConflict::IGNORE_ON_CONFLICT) return nullptr;
+    Throw(MakeSqlError("T2005", "index exists already: " + info.index_name,
+                       "CREATE INDEX IF NOT EXISTS goes on in that case"));
+  }
+  if (info.index_type != "ART" || !info.options.empty())
+    ThrowUnsupported("indexes are of one kind, without options: CREATE INDEX … ON table (columns)");
+  IndexDefinition index;
+  index.name = info.index_name;
+  index.unique = info.constraint_type == duckdb::IndexConstraintType::UNIQUE;
+  for (const auto& expression : info.parsed_expressions) {
+    if (expression->GetExpressionType() != duckdb::ExpressionType::COLUMN_REF)
+      ThrowUnsupported("an index is over columns, not over expressions: " + expression->ToString());
+    const std::string& column = expression->Cast<duckdb::ColumnRefExpression>().GetColumnName();
+    if (!table.ColumnExists(column)) {
+      Throw(MakeSqlError(
+          "T2002", fmt::format("column does not exist: table={} column={}", table.name, column)));
+    }
+    const auto& of = table.GetColumn(column);
+    if (of.Generated())
+      ThrowUnsupported("an index cannot be over a generated column: " + of.Name());
+    if (!IsKeyable(of.Type())) {
+      Throw(MakeSqlError("T2015", fmt::format("an index cannot hold this type: column={} type={}",
+                                              of.Name(), of.Type().ToString())));
+    }
+    if (std::find(index.columns.begin(), index.columns.end(), of.Name()) != index.columns.end())
+      Throw(MakeSqlError("T2015", "an index names a column twice: " + of.Name()));
+    index.columns.push_back(of.Name());
+  }
+  const std::string stored = table.Cast<LaminaTableEntry>().table().name;
+  MakeIndex(context, lamina(), name, stored, std::move(index));
+  return Created(context, CatalogType::INDEX_ENTRY, info.index_name);
 }
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateSequence(
     duckdb::CatalogTransaction, duckdb::CreateSequenceInfo&) {
@@ -297,9 +401,10 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
   const auto it = entries.find(info.name);
   if (it == entries.end()) {
     if (info.if_not_found == duckdb::OnEntryNotFound::RETURN_NULL) return;
-    Throw(MakeSqlError(info.type == CatalogType::TABLE_ENTRY  ? "T2001"
-                       : info.type == CatalogType::VIEW_ENTRY ? "T2006"
-                                                              : "T2010",
+    Throw(MakeSqlError(info.type == CatalogType::TABLE_ENTRY   ? "T2001"
+                       : info.type == CatalogType::VIEW_ENTRY  ? "T2006"
+                       : info.type == CatalogType::INDEX_ENTRY ? "T2004"
+                                                               : "T2010",
                        fmt::format("{} does not exist: {}", KindOf(info.type), info.name)));
   }
   const std::string entry_name = it->second->name;
@@ -309,13 +414,108 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
                        fmt::format("{} is a {}", entry_name, KindOf(type)),
                        fmt::format("DROP {}", type == CatalogType::VIEW_ENTRY ? "VIEW" : "TABLE")));
   }
-  if (type == CatalogType::TABLE_ENTRY) {
-    const std::string table = it->second->Cast<LaminaTableEntry>().table().name;
-    auto& ours = LaminaTransaction::Get(context, catalog);
-    ThrowIfError(ours.data().DropTable(table));
-    ours.DefinitionsChanged();
+  if (type == CatalogType::INDEX_ENTRY) {
+    auto& definitions = LaminaTransaction::Get(context, catalog).definitions();
+    const auto& index = it->second->Cast<LaminaIndexEntry>();
+    const auto& table = definitions.FindSchema(name)->relations_.at(index.GetTableName());
+    return DropIndex(context, lamina(), name, table->Cast<LaminaTableEntry>().table().name,
+                     index.index());
   }
+  if (type == CatalogType::TABLE_ENTRY)
+    DropTable(context, it->second->Cast<LaminaTableEntry>(), info.cascade);
   lamina().DeleteObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, entry_name));
+}
+
+void LaminaSchemaEntry::DropTable(duckdb::ClientContext& context, LaminaTableEntry& table,
+                                  bool cascade) {
+  auto& ours = LaminaTransaction::Get(context, catalog);
+  const std::string stored = table.table().name;
+  const Dependents dependents = table.dependents();
+  const uint64_t id = table.table().id;
+  std::vector<std::string> others;  // at the other end of foreign keys
+  for (const ForeignKey& key : dependents.referenced_by) {
+    if (key.table == id) continue;
+    const LaminaTableEntry& from = *ours.definitions().FindTable(key.table);
+    if (!cascade) {
+      Throw(MakeSqlError("T2013",
+                         fmt::format("rows of another table refer to this one: table={} "
+                                     "referenced by={}",
+                                     table.name, from.name),
+                         "DROP TABLE … CASCADE drops the foreign key too"));
+    }
+    others.push_back(from.table().name);
+    for (const IndexDefinition& index : from.dependents().indexes) {
+      if (index.role != IndexDefinition::Role::kForeignKey || index.columns != key.columns)
+        continue;
+      ThrowIfError(ours.data().DropTable(index.storage));
+      lamina().DeleteObject(context, IndexObjectKey(from.schema.name, index));
+      break;
+    }
+    lamina().DeleteObject(context, key.object);
+  }
+  for (const ForeignKey& key : dependents.foreign_keys) {
+    if (key.references != id)
+      others.push_back(ours.definitions().FindTable(key.references)->table().name);
+    lamina().DeleteObject(context, key.object);
+  }
+  for (const IndexDefinition& index : dependents.indexes) {
+    ThrowIfError(ours.data().DropTable(index.storage));
+    lamina().DeleteObject(context, IndexObjectKey(name, index));
+  }
+  ThrowIfError(ours.data().DropTable(stored));
+  ours.DefinitionsChanged();
+  for (const std::string& other : others) MarkTable(ours, other);
+}
+
+void LaminaSchemaEntry::DropDependentsOfColumn(duckdb::ClientContext& context,
+                                               const LaminaTableEntry& table,
+                                               const std::string& column, bool cascade) {
+  auto& ours = LaminaTransaction::Get(context, catalog);
+  const Dependents dependents = table.dependents();
+  const std::string stored = table.table().name;
+  const auto has = [&](const std::vector<std::string>& columns) {
+    return std::find(columns.begin(), columns.end(), column) != columns.end();
+  };
+  const auto refuse = [&](const std::string& what) {
+    if (cascade) return;
+    Throw(MakeSqlError(
+        "T2013", fmt::format("{} needs this column: table={} column={}", what, table.name, column),
+        "DROP COLUMN … CASCADE drops it too"));
+  };
+  std::vector<std::string> others;
+  const auto drop_key = [&](const ForeignKey& key) {
+    const LaminaTableEntry& from = *ours.definitions().FindTable(key.table);
+    others.push_back(from.table().name);
+    others.push_back(ours.definitions().FindTable(key.references)->table().name);
+    for (const IndexDefinition& index : from.dependents().indexes) {
+      if (index.role != IndexDefinition::Role::kForeignKey || index.columns != key.columns)
+        continue;
+      ThrowIfError(ours.data().DropTable(index.storage));
+      lamina().DeleteObject(context, IndexObjectKey(from.schema.name, index));
+      break;
+    }
+    lamina().DeleteObject(context, key.object);
+  };
+  for (const ForeignKey& key : dependents.referenced_by) {
+    if (!has(key.referenced)) continue;
+    refuse("a foreign key of another table");
+    drop_key(key);
+  }
+  for (const ForeignKey& key : dependents.foreign_keys) {
+    const bool gone = key.references == key.table && has(key.referenced);
+    if (!has(key.columns) || gone) continue;
+    refuse("a foreign key");
+    drop_key(key);
+  }
+  for (const IndexDefinition& index : dependents.indexes) {
+    if (!has(index.columns) || index.role == IndexDefinition::Role::kForeignKey) continue;
+    refuse(index.role == IndexDefinition::Role::kUnique ? "a UNIQUE constraint"
+                                                        : "the index " + index.name);
+    DropIndex(context, lamina(), name, stored, index);
+  }
+  std::sort(others.begin(), others.end());
+  others.erase(std::unique(others.begin(), others.end()), others.end());
+  for (const std::string& other : others) MarkTable(ours, other);
 }
 
 void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::AlterInfo& info) {
@@ -356,6 +556,15 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
                        DescribeTable(table));
     return;
   }
+  if (it->second->type == CatalogType::INDEX_ENTRY && info.type == duckdb::AlterType::SET_COMMENT) {
+    const auto& entry = it->second->Cast<LaminaIndexEntry>();
+    IndexDefinition index = entry.index();
+    const auto& comment = info.Cast<duckdb::SetCommentInfo>().comment_value;
+    index.comment = comment.IsNull() ? "" : comment.ToString();
+    const auto& table = Current(context).relations_.at(entry.GetTableName());
+    return ChangeIndex(context, lamina(), name, table->Cast<LaminaTableEntry>().table().name,
+                       index);
+  }
   // DuckDB's other entries end the instance when they are asked for a change they do not know.
   if (it->second->type != CatalogType::VIEW_ENTRY)
     ThrowUnsupported("this change of an object is not there yet: " + info.ToString());
@@ -375,7 +584,7 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
 void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::AlterTableInfo& info) {
   auto& entry = Current(context).Of(CatalogType::TABLE_ENTRY)[info.name]->Cast<LaminaTableEntry>();
   auto& ours = LaminaTransaction::Get(context, catalog);
-  lamina::Transaction& data = ours.data();
+  db::Session& data = ours.data();
   const std::string stored = entry.table().name;
   auto said_owner = entry.GetInfo();
   auto& said = said_owner->Cast<duckdb::CreateTableInfo>();
@@ -404,6 +613,9 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (Current(context).Of(CatalogType::TABLE_ENTRY).count(new_name) != 0 &&
           !duckdb::StringUtil::CIEquals(new_name, entry.name))
         Throw(MakeSqlError("T2003", "a table or view exists already: " + new_name));
+      if (TableName(name, new_name).starts_with(kIndexTablePrefix))
+        Throw(MakeSqlError(
+            "T2015", "names that begin with _lamina_index_ are the database's own: " + new_name));
       ThrowIfError(data.RenameTable(stored, TableName(name, new_name)));
       said.table = new_name;
       break;
@@ -419,6 +631,24 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       }
       const std::string old_name = entry.GetColumn(rename.old_name).Name();
       ThrowIfError(data.RenameColumn(stored, old_name, rename.new_name));
+      const auto renamed = [&](std::vector<std::string> columns) {
+        std::replace(columns.begin(), columns.end(), old_name, rename.new_name);
+        return columns;
+      };
+      for (IndexDefinition index : entry.dependents().indexes) {
+        index.columns = renamed(std::move(index.columns));
+        ChangeIndex(context, lamina(), name, stored, index);
+      }
+      for (ForeignKey key : entry.dependents().foreign_keys) {
+        key.columns = renamed(std::move(key.columns));
+        if (key.references == key.table) key.referenced = renamed(std::move(key.referenced));
+        PutForeignKey(context, lamina(), name, std::move(key));
+      }
+      for (ForeignKey key : entry.dependents().referenced_by) {
+        if (key.references == key.table) continue;
+        key.referenced = renamed(std::move(key.referenced));
+        PutForeignKey(context, lamina(), name, std::move(key));
+      }
       rebuild([&](duckdb::ColumnDefinition& column) {
         if (column.Name() == old_name) column.SetName(rename.new_name);
       });
@@ -460,6 +690,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         rebuild(nullptr, column);
         break;
       }
+      DropDependentsOfColumn(context, entry, column, remove.cascade);
       ThrowIfError(data.DropColumn(stored, column));
       rebuild(nullptr, column);
       break;
@@ -468,6 +699,14 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       const auto& change = info.Cast<duckdb::ChangeColumnTypeInfo>();
       check_column(change.column_name);
       const std::string column = entry.GetColumn(change.column_name).Name();
+      const auto& tracked = entry.tracked_columns();
+      if (std::find(tracked.begin(), tracked.end(), column) != tracked.end()) {
+        Throw(MakeSqlError("T2013",
+                           fmt::format("an index or foreign key needs the type of this column: "
+                                       "table={} column={}",
+                                       entry.name, column),
+                           "DROP it, change the type, and make it again"));
+      }
       const auto field = ValueOrThrow(ToStorageField(column, change.target_type, true));
       ThrowIfError(data.WidenColumn(stored, column, field->type()));
       rebuild([&](duckdb::ColumnDefinition& of) {

@@ -60,8 +60,13 @@ class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
                                                      duckdb::CatalogType type,
                                                      const std::string& name);
   void AlterTable(duckdb::ClientContext& context, duckdb::AlterTableInfo& info);
+  /// With all that depends on its rows; T2013 when rows of other tables refer to them.
+  void DropTable(duckdb::ClientContext& context, LaminaTableEntry& table, bool cascade);
+  /// What DROP COLUMN does about indexes and foreign keys over the column. T2013.
+  void DropDependentsOfColumn(duckdb::ClientContext& context, const LaminaTableEntry& table,
+                              const std::string& column, bool cascade);
 
-  Entries relations_, macros_, table_macros_, types_;
+  Entries relations_, macros_, table_macros_, types_, indexes_;
 };
 
 }  // namespace lamina::sql

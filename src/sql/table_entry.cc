@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <duckdb/parser/constraints/check_constraint.hpp>
+#include <duckdb/parser/constraints/foreign_key_constraint.hpp>
 #include <duckdb/parser/constraints/not_null_constraint.hpp>
 #include <duckdb/parser/constraints/unique_constraint.hpp>
 #include <duckdb/parser/parsed_data/create_table_info.hpp>
@@ -20,9 +21,20 @@
 namespace lamina::sql {
 
 LaminaTableEntry::LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
-                                   duckdb::CreateTableInfo& info, TableInfo table)
-    : TableCatalogEntry(catalog, schema, info), table_(std::move(table)) {
+                                   duckdb::CreateTableInfo& info, TableInfo table,
+                                   Dependents dependents)
+    : TableCatalogEntry(catalog, schema, info),
+      table_(std::move(table)),
+      dependents_(std::move(dependents)) {
   comment = info.comment;
+  const auto track = [&](const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      auto& tracked = tracked_columns_;
+      if (std::find(tracked.begin(), tracked.end(), name) == tracked.end()) tracked.push_back(name);
+    }
+  };
+  for (const IndexDefinition& index : dependents_.indexes) track(index.columns);
+  for (const ForeignKey& key : dependents_.referenced_by) track(key.referenced);
 }
 
 std::string LaminaTableEntry::StorageName(duckdb::column_t column) const {
@@ -42,6 +54,7 @@ std::string LaminaTableEntry::StorageName(duckdb::column_t column) const {
     default:
       break;
   }
+  if (column >= kTrackedStart) column -= kTrackedStart;
   if (column >= kKeyStart) return table_.key[column - kKeyStart];
   return columns.GetColumn(duckdb::LogicalIndex(column)).Name();
 }
@@ -59,6 +72,7 @@ duckdb::LogicalType LaminaTableEntry::TypeOf(duckdb::column_t column) const {
     default:
       break;
   }
+  if (column >= kTrackedStart) column -= kTrackedStart;
   if (column >= kKeyStart) return columns.GetColumn(table_.key[column - kKeyStart]).Type();
   return columns.GetColumn(duckdb::LogicalIndex(column)).Type();
 }
@@ -66,6 +80,18 @@ duckdb::LogicalType LaminaTableEntry::TypeOf(duckdb::column_t column) const {
 duckdb::unique_ptr<duckdb::BaseStatistics> LaminaTableEntry::GetStatistics(duckdb::ClientContext&,
                                                                            duckdb::column_t) {
   return nullptr;
+}
+
+duckdb::string LaminaTableEntry::ToSQL() const {
+  auto info = GetInfo();
+  for (const auto& constraint : info->Cast<duckdb::CreateTableInfo>().constraints) {
+    if (constraint->type != duckdb::ConstraintType::FOREIGN_KEY) continue;
+    // DuckDB does not quote these.
+    auto& key = constraint->Cast<duckdb::ForeignKeyConstraint>().info;
+    key.table = duckdb::KeywordHelper::WriteOptionallyQuoted(key.table);
+    key.schema = duckdb::KeywordHelper::WriteOptionallyQuoted(key.schema);
+  }
+  return info->ToString();
 }
 
 duckdb::TableFunction LaminaTableEntry::GetScanFunction(
@@ -76,17 +102,20 @@ duckdb::TableFunction LaminaTableEntry::GetScanFunction(
 duckdb::TableStorageInfo LaminaTableEntry::GetStorageInfo(duckdb::ClientContext&) {
   duckdb::TableStorageInfo out;
   out.cardinality = table_.rows_at_rest;
-  for (const auto& constraint : constraints) {
-    if (constraint->type != duckdb::ConstraintType::UNIQUE) continue;
-    const auto& unique = constraint->Cast<duckdb::UniqueConstraint>();
+  const auto add = [&](const std::vector<std::string>& names, bool unique, bool primary,
+                       bool foreign) {
     duckdb::IndexInfo index;
-    index.is_unique = true;
-    index.is_primary = unique.IsPrimaryKey();
-    index.is_foreign = false;
-    for (const auto& column : unique.GetLogicalIndexes(columns))
-      index.column_set.insert(columns.GetColumn(column).Physical().index);
+    index.is_unique = unique;
+    index.is_primary = primary;
+    index.is_foreign = foreign;
+    for (const std::string& name : names)
+      index.column_set.insert(columns.GetColumn(name).Physical().index);
     out.index_info.push_back(std::move(index));
-  }
+  };
+  if (!table_.key.empty()) add(table_.key, /*unique=*/true, /*primary=*/true, /*foreign=*/false);
+  for (const IndexDefinition& index : dependents_.indexes)
+    add(index.columns, index.unique, /*primary=*/false,
+        index.role == IndexDefinition::Role::kForeignKey);
   return out;
 }
 
@@ -122,6 +151,10 @@ duckdb::virtual_column_map_t LaminaTableEntry::GetVirtualColumns() const {
   for (size_t i = 0; i < table_.key.size(); ++i)
     out.insert(
         {kKeyStart + i, duckdb::TableColumn(fmt::format("_key_{}", i), TypeOf(kKeyStart + i))});
+  for (const std::string& name : tracked_columns_) {
+    const auto column = kTrackedStart + columns.GetColumn(name).Logical().index;
+    out.insert({column, duckdb::TableColumn("_tracked_" + name, TypeOf(column))});
+  }
   out.insert(
       {duckdb::COLUMN_IDENTIFIER_EMPTY, duckdb::TableColumn("", duckdb::LogicalType::BOOLEAN)});
   return out;
@@ -133,14 +166,14 @@ duckdb::vector<duckdb::column_t> LaminaTableEntry::GetRowIdColumns() const {
   for (size_t i = 0; i < table_.key.size(); ++i) out.push_back(kKeyStart + i);
   out.push_back(kValidFrom);
   out.push_back(kValidTo);
+  for (const std::string& name : tracked_columns_)
+    out.push_back(kTrackedStart + columns.GetColumn(name).Logical().index);
   return out;
 }
 
-duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(LaminaCatalog& catalog,
-                                                          const std::string& schema,
-                                                          const std::string& name,
-                                                          const TableInfo& table,
-                                                          const nlohmann::json* definition) {
+duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(
+    LaminaCatalog& catalog, const std::string& schema, const std::string& name,
+    const TableInfo& table, const Dependents& dependents, const nlohmann::json* definition) {
   auto out = duckdb::make_uniq<duckdb::CreateTableInfo>(catalog.GetName(), schema, name);
   const auto type_of = [&](const arrow::Field& field) {
     return FromStorage(field, [&](const std::string& text) { return catalog.ParseType(text); });
@@ -209,14 +242,29 @@ duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(LaminaCatalog& catalog
       }
     }
   }
-  if (table.key.size() == 1) {
-    // Written beside its column, as DuckDB does.
-    out->constraints.push_back(duckdb::make_uniq<duckdb::UniqueConstraint>(
-        out->columns.GetColumn(table.key[0]).Logical(), table.key[0], /*is_primary_key=*/true));
-  } else if (!table.key.empty()) {
-    duckdb::vector<duckdb::string> names(table.key.begin(), table.key.end());
-    out->constraints.push_back(
-        duckdb::make_uniq<duckdb::UniqueConstraint>(std::move(names), /*is_primary_key=*/true));
+  const auto add_unique = [&](const std::vector<std::string>& names, bool is_primary) {
+    if (names.size() == 1) {
+      // Written beside its column, as DuckDB does.
+      out->constraints.push_back(duckdb::make_uniq<duckdb::UniqueConstraint>(
+          out->columns.GetColumn(names[0]).Logical(), names[0], is_primary));
+    } else {
+      out->constraints.push_back(duckdb::make_uniq<duckdb::UniqueConstraint>(
+          duckdb::vector<duckdb::string>(names.begin(), names.end()), is_primary));
+    }
+  };
+  if (!table.key.empty()) add_unique(table.key, /*is_primary=*/true);
+  for (const IndexDefinition& index : dependents.indexes) {
+    if (index.role == IndexDefinition::Role::kUnique) add_unique(index.columns, false);
+  }
+  for (const ForeignKey& key : dependents.foreign_keys) {
+    duckdb::ForeignKeyInfo info;
+    // Also a reference to itself: DuckDB writes only this kind.
+    info.type = duckdb::ForeignKeyType::FK_TYPE_FOREIGN_KEY_TABLE;
+    info.schema = key.references_schema;
+    info.table = key.references_name;
+    out->constraints.push_back(duckdb::make_uniq<duckdb::ForeignKeyConstraint>(
+        duckdb::vector<duckdb::string>(key.referenced.begin(), key.referenced.end()),
+        duckdb::vector<duckdb::string>(key.columns.begin(), key.columns.end()), std::move(info)));
   }
   return out;
 }
@@ -226,7 +274,12 @@ nlohmann::json DescribeTable(const duckdb::CreateTableInfo& info) {
   auto copy = info.Copy();
   copy->catalog.clear();
   copy->on_conflict = duckdb::OnCreateConflict::ERROR_ON_CONFLICT;
-  copy->Cast<duckdb::CreateTableInfo>().query = nullptr;
+  auto& table = copy->Cast<duckdb::CreateTableInfo>();
+  table.query = nullptr;
+  std::erase_if(table.constraints, [](const auto& constraint) {
+    return constraint->type == duckdb::ConstraintType::UNIQUE ||
+           constraint->type == duckdb::ConstraintType::FOREIGN_KEY;
+  });
   out["sql"] = copy->ToString();
   for (const auto& column : info.columns.Logical()) {
     if (column.Generated()) out["generated"][column.Name()] = column.Type().ToString();

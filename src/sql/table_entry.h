@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "sql/dependents.h"
 #include "sql/lamina_catalog.h"
 
 namespace lamina::sql {
@@ -21,14 +22,20 @@ inline constexpr duckdb::column_t kCommit = kHiddenColumns + 1005;
 inline constexpr duckdb::column_t kRowId = kHiddenColumns + 1006;  ///< Of a table without a key.
 /// kKeyStart + i: the i-th key column once more, as UPDATE and DELETE find the row by it.
 inline constexpr duckdb::column_t kKeyStart = kHiddenColumns + 1100;
+/// kTrackedStart + i: the i-th column once more, as its indexes and foreign keys find what they
+/// have of the row by it.
+inline constexpr duckdb::column_t kTrackedStart = kHiddenColumns + 1'000'000;
 
 class LaminaTableEntry final : public duckdb::TableCatalogEntry {
  public:
   LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
-                   duckdb::CreateTableInfo& info, TableInfo table);
+                   duckdb::CreateTableInfo& info, TableInfo table, Dependents dependents);
 
   /// As the database knows it.
   const TableInfo& table() const { return table_; }
+  const Dependents& dependents() const { return dependents_; }
+  /// The columns that an index or a foreign key has to do with, each once.
+  const std::vector<std::string>& tracked_columns() const { return tracked_columns_; }
   /// Where the database's i-th field stands among the physical columns: SQL may have another order.
   size_t PhysicalOf(int field) const {
     return columns.GetColumn(table_.schema->field(field)->name()).Physical().index;
@@ -37,6 +44,7 @@ class LaminaTableEntry final : public duckdb::TableCatalogEntry {
   std::string StorageName(duckdb::column_t column) const;
   duckdb::LogicalType TypeOf(duckdb::column_t column) const;
 
+  duckdb::string ToSQL() const override;
   duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(duckdb::ClientContext& context,
                                                            duckdb::column_t column) override;
   duckdb::TableFunction GetScanFunction(
@@ -50,16 +58,17 @@ class LaminaTableEntry final : public duckdb::TableCatalogEntry {
 
  private:
   const TableInfo table_;
+  const Dependents dependents_;
+  std::vector<std::string> tracked_columns_;
 };
 
 /// What SQL says of a table, of its definition in the database and its row in kObjectTable (null:
 /// none, it was made through another interface).
-duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(LaminaCatalog& catalog,
-                                                          const std::string& schema,
-                                                          const std::string& name,
-                                                          const TableInfo& table,
-                                                          const nlohmann::json* definition);
-/// The row for kObjectTable.
+duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(
+    LaminaCatalog& catalog, const std::string& schema, const std::string& name,
+    const TableInfo& table, const Dependents& dependents, const nlohmann::json* definition);
+/// The row for kObjectTable: without keys, which the database knows, and without what Dependents
+/// has.
 nlohmann::json DescribeTable(const duckdb::CreateTableInfo& info);
 
 }  // namespace lamina::sql

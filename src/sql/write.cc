@@ -21,6 +21,7 @@
 #include "sql/error_translation.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
+#include "sql/table_writer.h"
 #include "sql/transaction.h"
 #include "sql/vectors.h"
 
@@ -96,80 +97,6 @@ std::shared_ptr<arrow::RecordBatch> ToBatch(const LaminaTableEntry& table, DataC
   return arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()), std::move(columns));
 }
 
-/// The row-id columns of a chunk, from `first` on: key (or row id), then validity.
-struct RowIds {
-  std::shared_ptr<arrow::RecordBatch> keys;
-  std::shared_ptr<arrow::Array> valid_from, valid_to;  // int64; null is open
-
-  static RowIds Of(const LaminaTableEntry& table, DataChunk& chunk, idx_t first) {
-    const auto count = static_cast<int64_t>(chunk.size());
-    RowIds out;
-    arrow::FieldVector fields;
-    arrow::ArrayVector columns;
-    if (table.table().key.empty()) {
-      fields.push_back(arrow::field("_rowid", arrow::int64(), false));
-      columns.push_back(ValueOrThrow(ToArray(chunk.data[first++], count, arrow::int64())));
-    }
-    for (const std::string& name : table.table().key) {
-      const auto field = table.table().schema->GetFieldByName(name);
-      fields.push_back(field);
-      columns.push_back(ValueOrThrow(ToArray(chunk.data[first++], count, field->type())));
-    }
-    out.keys =
-        arrow::RecordBatch::Make(arrow::schema(std::move(fields)), count, std::move(columns));
-    out.valid_from = Times(chunk.data[first++], count);
-    out.valid_to = Times(chunk.data[first], count);
-    return out;
-  }
-
-  /// One text a row, equal for equal rows.
-  std::vector<std::string> Texts() const {
-    std::vector<std::string> out(static_cast<size_t>(keys->num_rows()));
-    const auto add = [&](const arrow::Array& column) {
-      for (size_t i = 0; i < out.size(); ++i) {
-        const std::string text =
-            column.IsNull(static_cast<int64_t>(i))
-                ? std::string("-")
-                : ValueOrThrow(column.GetScalar(static_cast<int64_t>(i)))->ToString();
-        out[i] += fmt::format("{}:{}", text.size(), text);
-      }
-    };
-    for (const auto& column : keys->columns()) add(*column);
-    add(*valid_from);
-    return out;
-  }
-
-  WriteOptions Options() const {
-    WriteOptions out;
-    out.valid_from = valid_from;
-    out.valid_to = valid_to;
-    return out;
-  }
-
- private:
-  static std::shared_ptr<arrow::Array> Times(duckdb::Vector& vector, int64_t count) {
-    duckdb::UnifiedVectorFormat format;
-    vector.ToUnifiedFormat(static_cast<idx_t>(count), format);
-    const auto* values = duckdb::UnifiedVectorFormat::GetData<int64_t>(format);
-    arrow::Int64Builder builder;
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t value = values[format.sel->get_index(static_cast<idx_t>(i))];
-      ThrowIfError(value == INT64_MAX || value == -INT64_MAX ? builder.AppendNull()
-                                                             : builder.Append(value));
-    }
-    return ValueOrThrow(builder.Finish());
-  }
-};
-
-/// T3003 instead of the plain error.
-Status AsKeyViolation(const LaminaTableEntry& table, const Status& status) {
-  if (CodeOf(status) != ErrorCode::kAlreadyExists) return status;
-  return MakeSqlError("T3003",
-                      fmt::format("another row has this primary key: table={} cause={}", table.name,
-                                  MessageOf(status)),
-                      "INSERT … ON CONFLICT DO UPDATE or DO NOTHING says what to do then");
-}
-
 struct WriteState final : public duckdb::GlobalSinkState {
   WriteState(duckdb::ClientContext& context, LaminaTableEntry& entry, bool returning)
       : transaction(LaminaTransaction::Get(context, entry.catalog)), table(entry) {
@@ -183,14 +110,18 @@ struct WriteState final : public duckdb::GlobalSinkState {
   duckdb::unique_ptr<duckdb::ColumnDataCollection> returned;  // null: not asked for
   idx_t count = 0;
 
-  // Updates and deletes, until the end of the input.
-  struct Change {
-    RowIds old;
-    std::shared_ptr<arrow::RecordBatch> rows;  // null: a delete
-  };
-  std::vector<Change> changes;
+  /// For the caller who holds the transaction's mutex.
+  TableWriter& writer(duckdb::ClientContext& context) {
+    if (writer_ == nullptr) writer_ = std::make_unique<TableWriter>(context, table);
+    return *writer_;
+  }
+
+  std::vector<RowChange> changes;  // updates and deletes, until the end of the input
   std::unordered_set<std::string> seen;
   std::unique_ptr<RowChecks> checks;
+
+ private:
+  std::unique_ptr<TableWriter> writer_;
 };
 
 struct ReturnState final : public duckdb::GlobalSourceState {
@@ -255,17 +186,22 @@ class InsertOperator final : public WriteOperator {
     return duckdb::SinkResultType::NEED_MORE_INPUT;
   }
 
+  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&,
+                                    duckdb::ClientContext& context,
+                                    duckdb::OperatorSinkFinalizeInput& input) const override {
+    auto& state = input.global_state.Cast<WriteState>();
+    base::MutexLock lock(&state.transaction.mu());
+    state.writer(context).Finish();
+    return duckdb::SinkFinalizeType::READY;
+  }
+
   static void Insert(duckdb::ClientContext& context, WriteState& state, DataChunk& chunk) {
     if (chunk.size() == 0) return;
     if (state.checks == nullptr) state.checks = std::make_unique<RowChecks>(context, state.table);
     state.checks->Check(chunk);
     const auto batch = ToBatch(state.table, chunk);
     base::MutexLock lock(&state.transaction.mu());
-    const std::string& name = state.table.table().name;
-    const Status status = state.table.table().key.empty()
-                              ? state.transaction.data().Put(name, batch)
-                              : state.transaction.data().Insert(name, batch);
-    ThrowIfError(AsKeyViolation(state.table, status));
+    state.writer(context).Insert(batch);
     state.count += chunk.size();
     if (state.returned != nullptr) state.returned->Append(chunk);
   }
@@ -293,14 +229,13 @@ class DeleteOperator final : public WriteOperator {
     return duckdb::SinkResultType::NEED_MORE_INPUT;
   }
 
-  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&, duckdb::ClientContext&,
+  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&,
+                                    duckdb::ClientContext& context,
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
     base::MutexLock lock(&state.transaction.mu());
-    for (const auto& change : state.changes) {
-      ThrowIfError(state.transaction.data().Delete(table_.table().name, change.old.keys,
-                                                   change.old.Options()));
-    }
+    state.writer(context).Delete(state.changes);
+    state.writer(context).Finish();
     state.changes.clear();
     return duckdb::SinkFinalizeType::READY;
   }
@@ -385,23 +320,13 @@ class UpdateOperator final : public WriteOperator {
     return duckdb::SinkResultType::NEED_MORE_INPUT;
   }
 
-  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&, duckdb::ClientContext&,
+  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&,
+                                    duckdb::ClientContext& context,
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
     base::MutexLock lock(&state.transaction.mu());
-    lamina::Transaction& data = state.transaction.data();
-    const std::string& name = table_.table().name;
-    const bool moves = table_.table().key.empty() || SetsKey();
-    if (moves) {
-      for (const auto& change : state.changes)
-        ThrowIfError(data.Delete(name, change.old.keys, change.old.Options()));
-    }
-    for (const auto& change : state.changes) {
-      const WriteOptions options = change.old.Options();
-      ThrowIfError(AsKeyViolation(table_, moves && !table_.table().key.empty()
-                                              ? data.Insert(name, change.rows, options)
-                                              : data.Put(name, change.rows, options)));
-    }
+    state.writer(context).Update(state.changes, table_.table().key.empty() || SetsKey());
+    state.writer(context).Finish();
     state.changes.clear();
     return duckdb::SinkFinalizeType::READY;
   }
@@ -605,12 +530,6 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
                                                       op.return_chunk);
   out.children.push_back(plan);
   return out;
-}
-
-duckdb::unique_ptr<duckdb::LogicalOperator> LaminaCatalog::BindCreateIndex(
-    duckdb::Binder&, duckdb::CreateStatement&, duckdb::TableCatalogEntry&,
-    duckdb::unique_ptr<duckdb::LogicalOperator>) {
-  Throw(MakeSqlError("T4009", "CREATE INDEX is not there yet", "PRIMARY KEY columns are indexed"));
 }
 
 }  // namespace lamina::sql

@@ -1,0 +1,227 @@
+#include "sql/dependents.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include <arrow/api.h>
+#include <duckdb/parser/expression/columnref_expression.hpp>
+#include <fmt/format.h>
+
+#include "catalog/key_codec.h"
+#include "catalog/schema.h"
+#include "sql/error_translation.h"
+#include "sql/index_entry.h"
+#include "sql/index_writer.h"
+#include "sql/lamina_catalog.h"
+#include "sql/transaction.h"
+
+namespace lamina::sql {
+namespace {
+
+const char* NameOf(IndexDefinition::Role role) {
+  switch (role) {
+    case IndexDefinition::Role::kUnique:
+      return "unique";
+    case IndexDefinition::Role::kForeignKey:
+      return "foreign_key";
+    default:
+      return "index";
+  }
+}
+
+nlohmann::json ToJson(const IndexDefinition& index, uint64_t table) {
+  nlohmann::json out = {{"table", table},
+                        {"name", index.name},
+                        {"role", NameOf(index.role)},
+                        {"unique", index.unique},
+                        {"columns", index.columns}};
+  if (!index.comment.empty()) out["comment"] = index.comment;
+  return out;
+}
+
+IndexDefinition ToIndex(std::string storage, const nlohmann::json& row) {
+  IndexDefinition out;
+  out.storage = std::move(storage);
+  out.name = row.at("name");
+  const std::string role = row.at("role");
+  out.role = role == "unique"        ? IndexDefinition::Role::kUnique
+             : role == "foreign_key" ? IndexDefinition::Role::kForeignKey
+                                     : IndexDefinition::Role::kIndex;
+  out.unique = row.at("unique");
+  out.columns = row.at("columns").get<std::vector<std::string>>();
+  if (row.contains("comment")) out.comment = row.at("comment");
+  return out;
+}
+
+std::shared_ptr<arrow::Schema> IndexSchema() {
+  static const auto schema =
+      arrow::schema({arrow::field(kEntryColumn, arrow::binary(), false),
+                     arrow::field(kRowColumn, arrow::binary(), false)},
+                    arrow::key_value_metadata({db::kWriterKey}, {kSqlWriter}));
+  return schema;
+}
+
+/// Enters every row of the table, whenever it is valid.
+void FillIndex(LaminaTransaction& transaction, const std::string& table,
+               const IndexDefinition& index) {
+  db::Session& data = transaction.data();
+  const auto schema = data.FindTable(table);
+  const IndexWriter writer(data, *schema, index);
+  ScanOptions options;
+  options.columns = index.columns;
+  const auto add = [&](const std::string& name) {
+    auto& columns = *options.columns;
+    if (std::find(columns.begin(), columns.end(), name) == columns.end()) columns.push_back(name);
+  };
+  for (const auto id : schema->key) add(schema->FindColumn(id)->name);
+  add(catalog::kValidFromColumn);
+  add(catalog::kValidToColumn);
+  options.valid = ValidPeriod::All();
+  options.order_by_key = false;
+  // Whatever the isolation, a row that is committed meanwhile would be missing.
+  ThrowIfError(data.NoteConstraint(table, catalog::KeyRange::All()));
+  const auto reader = ValueOrThrow(data.Scan(table, options));
+  const catalog::KeyCodec codec(*schema);
+  for (;;) {
+    const auto batch = ValueOrThrow(reader->Next());
+    if (batch == nullptr) return;
+    if (batch->num_rows() == 0) continue;
+    WriteOptions valid;
+    valid.valid_from = batch->GetColumnByName(catalog::kValidFromColumn);
+    valid.valid_to = batch->GetColumnByName(catalog::kValidToColumn);
+    const auto keys = ValueOrThrow(codec.Encode(*batch));
+    ThrowIfError(writer.Add(ValueOrThrow(writer.Entries(*batch, *keys)), valid));
+  }
+}
+
+}  // namespace
+
+std::string IndexObjectKey(const std::string& schema, const IndexDefinition& index) {
+  return LaminaCatalog::ObjectKey("index", schema, index.storage);
+}
+
+std::map<uint64_t, Dependents> ReadDependents(const std::map<std::string, nlohmann::json>& objects,
+                                              const std::vector<TableInfo>& tables) {
+  std::map<uint64_t, Dependents> out;
+  for (const auto& [key, row] : objects) {
+    if (key.starts_with("index/")) {
+      out[row.at("table").get<uint64_t>()].indexes.push_back(
+          ToIndex(key.substr(key.rfind('/') + 1), row));
+    } else if (key.starts_with("foreign_key/")) {
+      ForeignKey foreign;
+      foreign.object = key;
+      foreign.table = row.at("table");
+      foreign.references = row.at("references");
+      foreign.columns = row.at("columns").get<std::vector<std::string>>();
+      foreign.referenced = row.at("referenced").get<std::vector<std::string>>();
+      for (const TableInfo& table : tables) {
+        if (table.id == foreign.references)
+          std::tie(foreign.references_schema, foreign.references_name) = SplitTableName(table.name);
+      }
+      out[foreign.references].referenced_by.push_back(foreign);
+      out[foreign.table].foreign_keys.push_back(std::move(foreign));
+    }
+  }
+  return out;
+}
+
+void MakeIndex(duckdb::ClientContext& context, LaminaCatalog& catalog, const std::string& schema,
+               const std::string& table, IndexDefinition index) {
+  auto& transaction = LaminaTransaction::Get(context, catalog);
+  db::Session& data = transaction.data();
+  const auto base = data.FindTable(table);
+  for (const std::string& name : index.columns) {
+    const catalog::Column* column = base->FindColumn(name);
+    if (column == nullptr) {
+      Throw(MakeSqlError("T2002",
+                         fmt::format("column does not exist: table={} column={}", table, name)));
+    }
+    if (!catalog::IsKeyType(*column->type)) {
+      Throw(MakeSqlError("T2015", fmt::format("an index cannot hold this type: column={}", name)));
+    }
+  }
+  // The first number that is free: tables of former indexes are gone, but for past reads.
+  for (int number = 1;; ++number) {
+    index.storage = fmt::format("{}{}_{:04}", kIndexTablePrefix, base->id.value, number);
+    if (data.FindTable(index.storage) == nullptr) break;
+  }
+  ThrowIfError(data.CreateTable(index.storage, IndexSchema(), {.names = {kEntryColumn}}, {}));
+  FillIndex(transaction, table, index);
+  catalog.PutObject(context, IndexObjectKey(schema, index), ToJson(index, base->id.value));
+  MarkTable(transaction, table);
+}
+
+void DropIndex(duckdb::ClientContext& context, LaminaCatalog& catalog, const std::string& schema,
+               const std::string& table, const IndexDefinition& index) {
+  auto& transaction = LaminaTransaction::Get(context, catalog);
+  ThrowIfError(transaction.data().DropTable(index.storage));
+  catalog.DeleteObject(context, IndexObjectKey(schema, index));
+  MarkTable(transaction, table);
+}
+
+void ChangeIndex(duckdb::ClientContext& context, LaminaCatalog& catalog, const std::string& schema,
+                 const std::string& table, const IndexDefinition& index) {
+  auto& transaction = LaminaTransaction::Get(context, catalog);
+  const auto base = transaction.data().FindTable(table);
+  catalog.PutObject(context, IndexObjectKey(schema, index), ToJson(index, base->id.value));
+}
+
+void PutForeignKey(duckdb::ClientContext& context, LaminaCatalog& catalog,
+                   const std::string& schema, ForeignKey key) {
+  auto& transaction = LaminaTransaction::Get(context, catalog);
+  if (key.object.empty()) {
+    std::vector<std::string> taken;
+    for (const ForeignKey& other : transaction.definitions().DependentsOf(key.table).foreign_keys)
+      taken.push_back(other.object);
+    for (int number = 1;; ++number) {
+      key.object = LaminaCatalog::ObjectKey("foreign_key", schema,
+                                            fmt::format("{}_{:04}", key.table, number));
+      if (std::find(taken.begin(), taken.end(), key.object) == taken.end()) break;
+    }
+  }
+  catalog.PutObject(context, key.object,
+                    {{"table", key.table},
+                     {"references", key.references},
+                     {"columns", key.columns},
+                     {"referenced", key.referenced}});
+}
+
+void MarkTable(LaminaTransaction& transaction, const std::string& table) {
+  db::Session& data = transaction.data();
+  const auto base = data.FindTable(table);
+  auto metadata = base->metadata == nullptr ? std::make_shared<arrow::KeyValueMetadata>()
+                                            : base->metadata->Copy();
+  if (!transaction.definitions().DependentsOf(base->id.value).empty()) {
+    ThrowIfError(metadata->Set(db::kWriterKey, kSqlWriter));
+  } else if (metadata->Contains(db::kWriterKey)) {
+    ThrowIfError(metadata->Delete(db::kWriterKey));
+  }
+  ThrowIfError(data.Replace(ValueOrThrow(catalog::SetTableMetadata(*base, metadata))));
+  transaction.DefinitionsChanged();
+}
+
+std::string ConstraintName(const std::string& table, const std::vector<std::string>& columns,
+                           const char* suffix) {
+  return fmt::format("{}_{}_{}", table, fmt::join(columns, "_"), suffix);
+}
+
+duckdb::unique_ptr<duckdb::CreateIndexInfo> MakeIndexInfo(const std::string& catalog,
+                                                          const std::string& schema,
+                                                          const std::string& table,
+                                                          const IndexDefinition& index) {
+  auto out = duckdb::make_uniq<duckdb::CreateIndexInfo>();
+  out->catalog = catalog;
+  out->schema = schema;
+  out->table = table;
+  out->index_name = index.name;
+  out->index_type = "ART";  // what DuckDB leaves out of the text
+  out->constraint_type =
+      index.unique ? duckdb::IndexConstraintType::UNIQUE : duckdb::IndexConstraintType::NONE;
+  for (const std::string& column : index.columns)
+    out->parsed_expressions.push_back(
+        duckdb::make_uniq<duckdb::ColumnRefExpression>(column, table));
+  if (!index.comment.empty()) out->comment = duckdb::Value(index.comment);
+  return out;
+}
+
+}  // namespace lamina::sql

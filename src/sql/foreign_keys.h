@@ -1,0 +1,85 @@
+// Foreign keys: which rows a statement has to look at, and the look.
+//
+// A row may refer to another only as long as that one is valid: its whole valid time must be
+// covered by rows with the referenced values. What is looked at is noted whatever the isolation, so
+// of two transactions that break a foreign key only together the second is a conflict.
+//
+// Checks come when the statement has written everything (NO ACTION; RESTRICT is the same here):
+// rows of one statement may refer to each other.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <arrow/record_batch.h>
+
+#include "catalog/index_codec.h"
+#include "db/session.h"
+#include "sql/table_entry.h"
+#include "sql/transaction.h"
+
+namespace lamina::sql {
+
+/// Of one statement's writes to one table. The caller holds the transaction's mutex.
+class ForeignKeyChecks {
+ public:
+  ForeignKeyChecks(LaminaTransaction& transaction, const LaminaTableEntry& table);
+
+  bool empty() const { return references_.empty() && referenced_.empty(); }
+  /// Rows that are written. `old` are the tracked columns of the rows they replace, or null: values
+  /// that stay were checked when they came.
+  void Written(const arrow::RecordBatch& rows, const WriteOptions& valid,
+               const arrow::RecordBatch* old);
+  /// Rows that go, or are replaced by `rows` (may be null).
+  void Gone(const arrow::RecordBatch& old, const WriteOptions& valid,
+            const arrow::RecordBatch* rows);
+  /// Throws T3005.
+  void Check();
+
+ private:
+  /// One foreign key, from either side.
+  struct Reference {
+    Reference(LaminaTransaction& transaction, const ForeignKey& key);
+
+    /// Of rows in which none is null; `names` are the columns in `rows`, in the key's order.
+    std::vector<std::string> Targets(const arrow::RecordBatch& values) const;
+
+    ForeignKey key;
+    const LaminaTableEntry* from = nullptr;  ///< The table whose rows refer.
+    const LaminaTableEntry* to = nullptr;
+    catalog::TableSchemaPtr to_schema;
+    std::string target;   ///< The table that a referenced row is looked up in: itself or an index.
+    bool by_key = false;  ///< Itself.
+    std::string referring;  ///< The index over the columns that refer.
+    std::unique_ptr<catalog::IndexCodec> codec;
+  };
+  /// What to look up, over which valid time.
+  using Lookup = std::tuple<std::string, int64_t, int64_t>;
+  struct Source {
+    std::string prefix;                          ///< Of the entries in `referring`.
+    std::shared_ptr<arrow::RecordBatch> values;  ///< For messages: one row of it.
+    int64_t row = 0;
+  };
+  struct Pending {
+    Reference reference;
+    std::map<Lookup, Source> lookups;
+  };
+
+  static void Collect(Pending& pending, const std::vector<std::string>& columns,
+                      const arrow::RecordBatch& rows, const WriteOptions& valid,
+                      const arrow::RecordBatch* unless_in);
+  /// Whether rows with these values are there all the time.
+  bool IsCovered(const Reference& reference, const std::string& target, int64_t from,
+                 int64_t to) const;
+
+  LaminaTransaction& transaction_;
+  db::Session& session_;
+  std::vector<Pending> references_;  ///< The table's rows to others.
+  std::vector<Pending> referenced_;  ///< Others' to the table's.
+};
+
+}  // namespace lamina::sql
