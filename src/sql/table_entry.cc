@@ -82,16 +82,16 @@ duckdb::unique_ptr<duckdb::BaseStatistics> LaminaTableEntry::GetStatistics(duckd
   return nullptr;
 }
 
-duckdb::string LaminaTableEntry::ToSQL() const {
-  auto info = GetInfo();
+duckdb::unique_ptr<duckdb::CreateInfo> LaminaTableEntry::GetInfo() const {
+  auto info = TableCatalogEntry::GetInfo();
   for (const auto& constraint : info->Cast<duckdb::CreateTableInfo>().constraints) {
     if (constraint->type != duckdb::ConstraintType::FOREIGN_KEY) continue;
-    // DuckDB does not quote these.
+    // DuckDB does not quote these when it writes the statement.
     auto& key = constraint->Cast<duckdb::ForeignKeyConstraint>().info;
     key.table = duckdb::KeywordHelper::WriteOptionallyQuoted(key.table);
     key.schema = duckdb::KeywordHelper::WriteOptionallyQuoted(key.schema);
   }
-  return info->ToString();
+  return info;
 }
 
 duckdb::TableFunction LaminaTableEntry::GetScanFunction(

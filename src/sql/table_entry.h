@@ -44,7 +44,7 @@ class LaminaTableEntry final : public duckdb::TableCatalogEntry {
   std::string StorageName(duckdb::column_t column) const;
   duckdb::LogicalType TypeOf(duckdb::column_t column) const;
 
-  duckdb::string ToSQL() const override;
+  duckdb::unique_ptr<duckdb::CreateInfo> GetInfo() const override;
   duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(duckdb::ClientContext& context,
                                                            duckdb::column_t column) override;
   duckdb::TableFunction GetScanFunction(
