@@ -103,7 +103,7 @@ Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
     tables.push_back(std::move(table));
   }
   for (DumpTable& table : InOrder(std::move(tables)))
-    out.tables.push_back({std::move(table.schema), std::move(table.name), std::move(table.sql)});
+    out.tables.push_back({table.schema, table.name, table.sql, table.needs.contains(table.name)});
 
   ARROW_RETURN_NOT_OK(add(&out.after,
                           "SELECT sql FROM duckdb_indexes() WHERE database_name = "
@@ -138,14 +138,14 @@ Status Shell::Dump(const Words& words) {
   for (const auto& table : definitions.tables) text += table.sql + "\n";
   ARROW_RETURN_NOT_OK(Say(text));
   ARROW_RETURN_NOT_OK(Say("BEGIN TRANSACTION;\n"));
-  for (const auto& table : definitions.tables)
-    ARROW_RETURN_NOT_OK(DumpRows(table.schema, table.name));
+  for (const auto& table : definitions.tables) ARROW_RETURN_NOT_OK(DumpRows(table));
   text = "COMMIT;\n";
   for (const std::string& statement : definitions.after) text += statement + "\n";
   return Say(text);
 }
 
-Status Shell::DumpRows(const std::string& schema, const std::string& table) {
+Status Shell::DumpRows(const Definitions::Table& of) {
+  const auto& [schema, table, sql, refers_to_itself] = of;
   // What is computed cannot be inserted.
   ARROW_ASSIGN_OR_RAISE(const auto columns,
                         Ask("SELECT column_name, column_default IS NOT NULL FROM duckdb_columns() "
@@ -167,6 +167,8 @@ Status Shell::DumpRows(const std::string& schema, const std::string& table) {
   RenderOptions options = render_;
   options.mode = OutputMode::kInsert;
   options.headers = true;
+  // Foreign keys hold at the end of each statement.
+  if (refers_to_itself) options.insert_rows_max = 0;
   options.table =
       schema == "main" ? QuotedName(table) : QuotedName(schema) + "." + QuotedName(table);
   running_ = connection_.get();

@@ -400,14 +400,14 @@ Result<uint64_t> RenderInsert(SqlResult& result, const RenderOptions& options, c
     head += ")";
   }
   // Rows go together: a statement each would be a commit each.
-  constexpr uint64_t kRowsMax = 500;
+  const uint64_t most = options.insert_rows_max == 0 ? ~uint64_t{0} : options.insert_rows_max;
   Pieces pieces(write);
   uint64_t count = 0;
   for (;; ++count) {
     ARROW_ASSIGN_OR_RAISE(const bool more, result.NextRow());
     if (!more) break;
-    std::string out = count % kRowsMax == 0 ? head + " VALUES\n  (" : ",\n  (";
-    if (count != 0 && count % kRowsMax == 0) out = ";\n" + out;
+    std::string out = count % most == 0 ? head + " VALUES\n  (" : ",\n  (";
+    if (count != 0 && count % most == 0) out = ";\n" + out;
     for (size_t c = 0; c < result.columns().size(); ++c) {
       const int column = static_cast<int>(c);
       if (c != 0) out += ", ";

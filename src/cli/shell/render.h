@@ -43,6 +43,8 @@ struct RenderOptions {
   std::vector<size_t> widths;
   /// INSERT: the table's name as SQL spells it.
   std::string table = "\"table\"";
+  /// INSERT: rows of one statement; 0: all.
+  uint64_t insert_rows_max = 500;
 };
 
 /// Writes the rows of `result`, through `write`, in pieces of whole lines. When `write` gives false

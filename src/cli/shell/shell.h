@@ -122,6 +122,7 @@ class Shell {
   struct Definitions {
     struct Table {
       std::string schema, name, sql;
+      bool refers_to_itself = false;
     };
     std::vector<std::string> before;  ///< Statements that tables need.
     std::vector<Table> tables;
@@ -129,7 +130,7 @@ class Shell {
   };
   /// Of the tables, and their views and indexes, with names like the pattern; "%" is everything.
   Result<Definitions> ReadDefinitions(const std::string& pattern);
-  Status DumpRows(const std::string& schema, const std::string& table);
+  Status DumpRows(const Definitions::Table& table);
 
   Output* const output_;
   const std::function<void(std::string_view)> error_;

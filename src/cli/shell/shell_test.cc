@@ -176,6 +176,28 @@ TEST_F(ShellTest, ADumpRebuildsTheDatabase) {
   EXPECT_EQ(Do(".dump"), dump);
 }
 
+TEST_F(ShellTest, ADumpRebuildsConstraintsAndIndexesWhateverTheOrderOfRows) {
+  (void)Do(
+      "CREATE TABLE \"p p\" (id INTEGER PRIMARY KEY, \"u u\" VARCHAR UNIQUE);\n"
+      "CREATE TABLE a (id INTEGER PRIMARY KEY, p VARCHAR REFERENCES \"p p\" (\"u u\"), "
+      "next INTEGER REFERENCES a (id));\n"
+      "CREATE UNIQUE INDEX \"a b\" ON a (p, id);\nCREATE INDEX an ON a (next);\n"
+      "INSERT INTO \"p p\" VALUES (1, 'x');\n"
+      "INSERT INTO a SELECT i, 'x', (i + 1) % 1200 FROM range(1200) r(i);\n");
+  ASSERT_EQ(errors_, "");
+  const std::string dump = Do(".dump");
+  EXPECT_NE(dump.find("CREATE UNIQUE INDEX \"a b\" ON a(p, id);"), std::string::npos) << dump;
+  Start({});
+  (void)Do(dump);
+  ASSERT_EQ(errors_, "");
+  EXPECT_EQ(Do(".mode csv\nSELECT count(*) AS n, sum(next) AS s FROM a;"), "n,s\n1200,719400\n");
+  EXPECT_EQ(Do(".dump"), dump);
+  EXPECT_NE(Do(".schema").find("CREATE INDEX an ON a(\"next\");"), std::string::npos);
+  EXPECT_NE(Do(".indexes a").find("a b"), std::string::npos);
+  EXPECT_NE(Do(".mode box\n\\d a").find("FOREIGN KEY (p)"), std::string::npos);
+  EXPECT_NE(ErrorOf("DELETE FROM \"p p\";").find("T3005"), std::string::npos);
+}
+
 TEST_F(ShellTest, ADumpOfOneTableLeavesTheOthersOut) {
   (void)Do(
       "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY);"
