@@ -779,7 +779,13 @@ Result<GcReport> EngineImpl::Collect(bool dry_run, int64_t grace, bool no_compac
   // With the lock held no flush writes and no version changes; a compaction may run, and one may
   // begin while we list.
   base::MutexLock lock(&publish_mu_);
-  if (!dry_run && ended_) return ClosedError();
+  if (!dry_run) {
+    if (ended_) return ClosedError();
+    // Who held the lock before may have ended with a publish in doubt: the ref can name what looks
+    // like an orphan from the version that we hold.
+    if (stopped_.load(std::memory_order_acquire) && !LAMINA_MUTANT("gc.stopped_engine_collects"))
+      return StoppedError();
+  }
   VersionPtr newest;
   std::vector<VersionPtr> live;
   base::Ulid names_below;

@@ -470,6 +470,38 @@ TEST_F(EngineRaceTest, ASnapshotsFilesOutliveEverySweepBesideIt) {
 
 // Close in the middle of commits, flushes, compactions, collections, erases and syncs of other
 // threads: each of them ends with an answer, and what was acknowledged is there afterwards.
+// The collection passes its first check while the flush is fine, and gets the lock when the flush
+// has ended in doubt: the ref names the flush's files, the engine's version does not.
+TEST_F(EngineRaceTest, ACollectionThatWaitedForAPublishInDoubtDeletesNothing) {
+  auto engine = MustOpen(Options());
+  ASSERT_TRUE(Put(engine.get(), "k", "v").ok());
+  std::thread collector;
+  Gate collected;
+  Status status;
+  StoreFault fault;
+  fault.kind = RequestKind::kPut;
+  fault.path_prefix = "refs/";
+  fault.after_effect = true;
+  fault.status = MakeError(ErrorCode::kStopped, "sync failed");
+  fault.meanwhile = [&] {
+    collector = std::thread([&] {
+      status = engine->CollectGarbage(/*dry_run=*/false, 0).status();
+      collected.Open();
+    });
+    EXPECT_FALSE(collected.Wait(200));  // it waits for the lock
+  };
+  faulty_->Add(std::move(fault));
+  EXPECT_EQ(CodeOf(engine->Flush()), ErrorCode::kCommitUnknown);
+  ASSERT_TRUE(collector.joinable());
+  collector.join();
+  EXPECT_EQ(CodeOf(status), ErrorCode::kStopped) << status;
+  faulty_->Clear();
+  EXPECT_EQ(CodeOf(engine->Close(/*flush=*/false)), ErrorCode::kStopped);
+  auto next = MustOpen(Options());
+  EXPECT_EQ(Get(*next, "k"), "v");
+  ExpectSound(next.get());
+}
+
 TEST_F(EngineRaceTest, CloseDuringEverythingLosesNothingThatWasAcknowledged) {
   for (int round = 0; round < 6; ++round) {
     base_ = MakeMemoryStore();

@@ -298,6 +298,12 @@ MUTANTS = [
         "a data file that the manifest names is missing|object does not exist",
     ),
     Mutant(
+        "gc.stopped_engine_collects",
+        "a collection that waited for a publish in doubt goes on and deletes what it wrote",
+        "systems on disk",
+        "a data file that the manifest names is missing",
+    ),
+    Mutant(
         "trim.file_dropped_by_its_first_end",
         "a history file goes when its first row ended before the floor, not its last",
         "model",
