@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "sql/error_translation.h"
 #include "sql/lexer.h"
+#include "sql/reference_actions.h"
 #include "sql/result.h"
 #include "sql/session_state.h"
 #include "sql/sql_database.h"
@@ -357,7 +358,8 @@ class ConnectionImpl final : public Connection {
       return RunControl(*control);
     }
     ARROW_RETURN_NOT_OK(CheckNotAborted());
-    const std::string text(sql.substr(span.begin, span.end - span.begin));
+    std::string text(sql.substr(span.begin, span.end - span.begin));
+    const auto actions = TakeReferenceActions(span.tokens, span.begin, &text);
     Result<std::unique_ptr<SqlResult>> result =
         AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
           auto statements = duck_.context->ParseStatements(text);
@@ -367,6 +369,7 @@ class ConnectionImpl final : public Connection {
                 duckdb::BoundParameterData(ToDuckDB(*duck_.context, parameters[i]));
           std::unique_ptr<SqlResult> last;
           for (auto& statement : statements) {
+            ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statement));
             if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
             ARROW_ASSIGN_OR_RAISE(
                 last, RunRetrying(
@@ -638,7 +641,16 @@ Status StatementImpl::Init() {
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
   return AtDuckDBBorder(text_, 0, [&]() -> Status {
     // From its first word on: what stands before may be a byte order mark.
-    prepared_ = connection_->duck().context->Prepare(text_.substr(spans[0].begin));
+    std::string text = text_.substr(spans[0].begin);
+    auto& context = *connection_->duck().context;
+    const auto actions = TakeReferenceActions(spans[0].tokens, spans[0].begin, &text);
+    if (actions.empty()) {
+      prepared_ = context.Prepare(text);
+    } else {
+      auto statements = context.ParseStatements(text);
+      ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statements.at(0)));
+      prepared_ = context.Prepare(std::move(statements[0]));
+    }
     if (prepared_->HasError())
       return FromDuckDB(prepared_->GetErrorObject(), text_, spans[0].begin);
     types_.resize(prepared_->named_param_map.size());

@@ -237,6 +237,30 @@ TEST_F(ConstraintsTest, OtherInterfacesReadATableWithIndexesAndDoNotWriteIt) {
   EXPECT_TRUE(database.Put("t", row).ok());
 }
 
+TEST_F(ConstraintsTest, ActionsHoldWhateverWayTheTableWasMade) {
+  Do("CREATE TABLE p (id INT PRIMARY KEY); INSERT INTO p VALUES (1), (2), (3), (4)");
+  Do("SELECT 1; CREATE TABLE c (p INT REFERENCES p (id) ON DELETE CASCADE); SELECT 2");
+  const auto made =
+      one_->Prepare("CREATE TABLE d (x INT REFERENCES p (id) ON UPDATE SET NULL)").ValueOrDie();
+  ASSERT_TRUE(made->Execute({}).ok());
+  Do("INSERT INTO c VALUES (1), (2); INSERT INTO d VALUES (3), (4)");
+  Do("DELETE FROM p WHERE id = 1; UPDATE p SET id = 30 WHERE id = 3");
+  EXPECT_EQ(Rows(*one_, "SELECT * FROM c"), "2");
+  EXPECT_EQ(Rows(*one_, "SELECT * FROM d ORDER BY 1"), "4;NULL");
+  EXPECT_EQ(Fails("DELETE FROM p WHERE id = 4"), "T3005");
+  // Of a transaction that is a conflict, nothing is left.
+  EXPECT_EQ(Race("SNAPSHOT", "DELETE FROM p WHERE id = 2", "INSERT INTO c VALUES (2)"),
+            "ok ok ok T5001");
+  EXPECT_EQ(Rows(*one_, "SELECT * FROM c"), "");
+}
+
+TEST_F(ConstraintsTest, ALongChainOfActionsIsNoDeepRecursion) {
+  Do("CREATE TABLE p (id INT PRIMARY KEY, next INT REFERENCES p (id) ON DELETE CASCADE); "
+     "INSERT INTO p SELECT i, nullif(i - 1, -1) FROM range(3000) r(i)");
+  Do("DELETE FROM p WHERE id = 0");
+  EXPECT_EQ(Rows(*one_, "SELECT count(*) FROM p"), "0");
+}
+
 TEST_F(ConstraintsTest, DroppingATableLeavesNothingOfItsIndexesBehind) {
   Do("CREATE TABLE p (id INT PRIMARY KEY, a INT UNIQUE); CREATE INDEX pa ON p (id, a); "
      "CREATE TABLE c (p INT REFERENCES p (id), q INT REFERENCES p (a))");

@@ -53,6 +53,19 @@ IndexDefinition ToIndex(std::string storage, const nlohmann::json& row) {
   return out;
 }
 
+constexpr const char* kActions[] = {"no action", "cascade", "set null", "set default"};
+
+/// Left out of the row when it is no action.
+ReferenceAction ToAction(const nlohmann::json& row, const char* event) {
+  if (!row.contains(event)) return ReferenceAction::kNoAction;
+  const std::string name = row.at(event);
+  for (size_t i = 0; i < std::size(kActions); ++i) {
+    if (name == kActions[i]) return static_cast<ReferenceAction>(i);
+  }
+  Throw(MakeSqlError("T4009", "the catalogue holds an unknown action of a foreign key: " + name,
+                     "the database was written by a newer LaminaDB"));
+}
+
 std::shared_ptr<arrow::Schema> IndexSchema() {
   static const auto schema =
       arrow::schema({arrow::field(kEntryColumn, arrow::binary(), false),
@@ -114,6 +127,8 @@ std::map<uint64_t, Dependents> ReadDependents(const std::map<std::string, nlohma
       foreign.references = row.at("references");
       foreign.columns = row.at("columns").get<std::vector<std::string>>();
       foreign.referenced = row.at("referenced").get<std::vector<std::string>>();
+      foreign.on_delete = ToAction(row, "on_delete");
+      foreign.on_update = ToAction(row, "on_update");
       for (const TableInfo& table : tables) {
         if (table.id == foreign.references)
           std::tie(foreign.references_schema, foreign.references_name) = SplitTableName(table.name);
@@ -179,11 +194,15 @@ void PutForeignKey(duckdb::ClientContext& context, LaminaCatalog& catalog,
       if (std::find(taken.begin(), taken.end(), key.object) == taken.end()) break;
     }
   }
-  catalog.PutObject(context, key.object,
-                    {{"table", key.table},
-                     {"references", key.references},
-                     {"columns", key.columns},
-                     {"referenced", key.referenced}});
+  nlohmann::json row = {{"table", key.table},
+                        {"references", key.references},
+                        {"columns", key.columns},
+                        {"referenced", key.referenced}};
+  if (key.on_delete != ReferenceAction::kNoAction)
+    row["on_delete"] = kActions[static_cast<size_t>(key.on_delete)];
+  if (key.on_update != ReferenceAction::kNoAction)
+    row["on_update"] = kActions[static_cast<size_t>(key.on_update)];
+  catalog.PutObject(context, key.object, row);
 }
 
 void MarkTable(LaminaTransaction& transaction, const std::string& table) {

@@ -48,12 +48,22 @@ struct IndexDefinition {
   std::string comment;
 };
 
+/// What becomes of a row when the one that it refers to goes, or gets other values.
+enum class ReferenceAction : uint8_t {
+  kNoAction,  ///< RESTRICT, too: the change is refused.
+  kCascade,
+  kSetNull,
+  kSetDefault,
+};
+
 struct ForeignKey {
   std::string object;       ///< Its row's key in kObjectTable.
   uint64_t table = 0;       ///< Whose rows refer.
   uint64_t references = 0;  ///< To whose; may be the same.
   std::vector<std::string> columns;
   std::vector<std::string> referenced;  ///< As many; the primary key or a UNIQUE constraint.
+  ReferenceAction on_delete = ReferenceAction::kNoAction;
+  ReferenceAction on_update = ReferenceAction::kNoAction;
   std::string references_schema, references_name;  ///< Not kept: what `references` is called now.
 };
 

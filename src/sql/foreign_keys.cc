@@ -4,15 +4,19 @@
 
 #include <arrow/api.h>
 #include <arrow/compute/api_vector.h>
+#include <duckdb/planner/expression_binder/constant_binder.hpp>
 #include <fmt/format.h>
 
 #include "catalog/key_codec.h"
 #include "catalog/schema.h"
 #include "sql/error_translation.h"
 #include "sql/index_writer.h"
+#include "sql/vectors.h"
 
 namespace lamina::sql {
 namespace {
+
+using ScalarPtr = std::shared_ptr<arrow::Scalar>;
 
 constexpr int64_t kOpenFrom = ValidTime::Min().micros;
 constexpr int64_t kOpenTo = ValidTime::Max().micros;
@@ -35,19 +39,33 @@ int64_t MicrosAt(const std::shared_ptr<arrow::Array>& array, int64_t row, int64_
   return array->data()->GetValues<int64_t>(1)[row];
 }
 
-/// [from, to) of each row of an answer with the valid times in its first two columns.
-std::vector<std::pair<int64_t, int64_t>> Intervals(const arrow::RecordBatch& batch) {
-  std::vector<std::pair<int64_t, int64_t>> out;
-  for (int64_t row = 0; row < batch.num_rows(); ++row)
-    out.emplace_back(MicrosAt(batch.column(0), row, kOpenFrom),
-                     MicrosAt(batch.column(1), row, kOpenTo));
-  return out;
+/// [from, to) of a row of an answer that has the valid times.
+std::pair<int64_t, int64_t> IntervalOf(const arrow::RecordBatch& batch, int64_t row) {
+  return {MicrosAt(batch.GetColumnByName(catalog::kValidFromColumn), row, kOpenFrom),
+          MicrosAt(batch.GetColumnByName(catalog::kValidToColumn), row, kOpenTo)};
 }
 
-const std::vector<std::string>& TimeColumns() {
-  static const std::vector<std::string> columns = {catalog::kValidFromColumn,
-                                                   catalog::kValidToColumn};
-  return columns;
+/// Values for every row; an open end is null, as writes take it.
+std::shared_ptr<arrow::Array> Times(const std::vector<int64_t>& micros, int64_t open_end) {
+  arrow::Int64Builder builder;
+  for (const int64_t of : micros)
+    ThrowIfError(of == open_end ? builder.AppendNull() : builder.Append(of));
+  return ValueOrThrow(builder.Finish());
+}
+
+/// As the column's type at rest.
+ScalarPtr DefaultOf(duckdb::ClientContext& context, const LaminaTableEntry& table,
+                    const arrow::Field& field) {
+  const auto& column = table.GetColumns().GetColumn(field.name());
+  if (!column.HasDefaultValue()) return arrow::MakeNullScalar(field.type());
+  const auto binder = duckdb::Binder::CreateBinder(context);
+  duckdb::ConstantBinder constants(*binder, context, "DEFAULT value");
+  constants.target_type = column.Type();
+  auto expression = column.DefaultValue().Copy();
+  const duckdb::Value value = duckdb::ExpressionExecutor::EvaluateScalar(
+      context, *constants.Bind(expression), /*allow_unfoldable=*/true);
+  duckdb::Vector vector(value);
+  return ValueOrThrow<ScalarPtr>(ValueOrThrow(ToArray(vector, 1, field.type()))->GetScalar(0));
 }
 
 }  // namespace
@@ -146,25 +164,142 @@ void ForeignKeyChecks::Collect(Pending& pending, const std::vector<std::string>&
                                                      : MicrosAt(valid.valid_from, row, kOpenFrom);
     const int64_t to =
         valid.valid_to == nullptr ? valid.valid.to.micros : MicrosAt(valid.valid_to, row, kOpenTo);
-    pending.lookups.try_emplace({targets[i], from, to}, Source{components[static_cast<size_t>(row)],
-                                                               kept, static_cast<int64_t>(i)});
+    Source source{components[static_cast<size_t>(row)], kept, static_cast<int64_t>(i), nullptr,
+                  row};
+    if (unless_in != nullptr) source.fresh = Pick(*unless_in, columns);
+    pending.lookups.try_emplace({targets[i], from, to}, std::move(source));
   }
 }
 
-bool ForeignKeyChecks::IsCovered(const Reference& reference, const std::string& target,
-                                 int64_t from, int64_t to) const {
+ForeignKeyChecks::Intervals ForeignKeyChecks::Uncovered(const Reference& reference,
+                                                        const std::string& target, int64_t from,
+                                                        int64_t to) const {
   ThrowIfError(session_.NoteConstraint(reference.target, catalog::KeyRange::Point(target)));
-  const auto found = ValueOrThrow(session_.GetEncoded(
-      reference.target, target, {}, ValidPeriod::FromTo({from}, {to}), TimeColumns()));
-  auto intervals = Intervals(*found);
-  std::sort(intervals.begin(), intervals.end());
+  const std::vector<std::string> columns = {catalog::kValidFromColumn, catalog::kValidToColumn};
+  const auto found = ValueOrThrow(session_.GetEncoded(reference.target, target, {},
+                                                      ValidPeriod::FromTo({from}, {to}), columns));
+  Intervals there, out;
+  for (int64_t row = 0; row < found->num_rows(); ++row) there.push_back(IntervalOf(*found, row));
+  std::sort(there.begin(), there.end());
   int64_t covered = from;
-  for (const auto& [begin, end] : intervals) {
-    if (begin > covered) return false;
+  for (const auto& [begin, end] : there) {
+    if (begin > covered) out.emplace_back(covered, std::min(begin, to));
     covered = std::max(covered, end);
-    if (covered >= to) return true;
   }
-  return false;
+  if (covered < to) out.emplace_back(covered, to);
+  return out;
+}
+
+std::vector<std::tuple<std::string, int64_t, int64_t>> ForeignKeyChecks::Orphans(
+    const Reference& reference, const Lookup& lookup, const Source& source) const {
+  const auto& [target, from, to] = lookup;
+  const catalog::KeyRange range = catalog::IndexCodec::Equal(source.prefix);
+  ThrowIfError(session_.NoteConstraint(reference.referring, range));
+  ScanOptions options;
+  options.columns = {kRowColumn, catalog::kValidFromColumn, catalog::kValidToColumn};
+  options.keys.from = {std::make_shared<arrow::BinaryScalar>(range.from)};
+  if (!range.unbounded_to) options.keys.to = {std::make_shared<arrow::BinaryScalar>(range.to)};
+  options.valid = ValidPeriod::FromTo({from}, {to});
+  options.order_by_key = false;
+  std::vector<std::tuple<std::string, int64_t, int64_t>> out;
+  const auto reader = ValueOrThrow(session_.Scan(reference.referring, options));
+  for (;;) {
+    const auto batch = ValueOrThrow(reader->Next());
+    if (batch == nullptr) return out;
+    const auto& rows = static_cast<const arrow::BinaryArray&>(*batch->column(0));
+    for (int64_t row = 0; row < batch->num_rows(); ++row) {
+      const auto [begin, end] = IntervalOf(*batch, row);
+      for (const auto& [lost_from, lost_to] :
+           Uncovered(reference, target, std::max(begin, from), std::min(end, to)))
+        out.emplace_back(rows.GetString(row), lost_from, lost_to);
+    }
+  }
+}
+
+std::vector<ReferenceChange> ForeignKeyChecks::Act(duckdb::ClientContext& context) {
+  std::vector<ReferenceChange> out;
+  for (const Pending& pending : referenced_) {
+    const Reference& reference = pending.reference;
+    for (const bool updates : {false, true}) {
+      const ReferenceAction action = updates ? reference.key.on_update : reference.key.on_delete;
+      if (action == ReferenceAction::kNoAction) continue;
+      std::vector<std::tuple<std::string, int64_t, int64_t>> orphans;
+      std::vector<const Source*> sources;
+      for (const auto& [lookup, source] : pending.lookups) {
+        if ((source.fresh != nullptr) != updates) continue;
+        for (auto& orphan : Orphans(reference, lookup, source)) {
+          orphans.push_back(std::move(orphan));
+          sources.push_back(&source);
+        }
+      }
+      if (orphans.empty()) continue;
+      out.push_back(MakeChange(context, reference, action, orphans, sources));
+    }
+  }
+  return out;
+}
+
+ReferenceChange ForeignKeyChecks::MakeChange(
+    duckdb::ClientContext& context, const Reference& reference, ReferenceAction action,
+    const std::vector<std::tuple<std::string, int64_t, int64_t>>& orphans,
+    const std::vector<const Source*>& sources) const {
+  LaminaTableEntry& table = *reference.from;
+  const auto& schema = table.table().schema;
+  ReferenceChange out;
+  out.table = &table;
+  out.columns = reference.key.columns;
+
+  // The rows as they are, in pieces of their valid times.
+  std::vector<std::string> columns = schema->field_names();
+  if (table.table().key.empty()) columns.push_back(catalog::kRowIdColumn);
+  columns.push_back(catalog::kValidFromColumn);
+  columns.push_back(catalog::kValidToColumn);
+  std::vector<std::shared_ptr<arrow::RecordBatch>> pieces;
+  std::vector<int64_t> valid_from, valid_to;
+  std::vector<const Source*> source_of;
+  for (size_t i = 0; i < orphans.size(); ++i) {
+    const auto& [key, from, to] = orphans[i];
+    const auto rows = ValueOrThrow(session_.GetEncoded(table.table().name, key, {},
+                                                       ValidPeriod::FromTo({from}, {to}), columns));
+    for (int64_t row = 0; row < rows->num_rows(); ++row) {
+      const auto [begin, end] = IntervalOf(*rows, row);
+      valid_from.push_back(std::max(begin, from));
+      valid_to.push_back(std::min(end, to));
+      source_of.push_back(sources[i]);
+    }
+    pieces.push_back(rows);
+  }
+  const auto rows =
+      ValueOrThrow<std::shared_ptr<arrow::RecordBatch>>(arrow::ConcatenateRecordBatches(pieces));
+  out.change.old.keys =
+      Pick(*rows, table.table().key.empty() ? std::vector<std::string>{catalog::kRowIdColumn}
+                                            : table.table().key);
+  out.change.old.valid_from = Times(valid_from, kOpenFrom);
+  out.change.old.valid_to = Times(valid_to, kOpenTo);
+  out.change.old.tracked = Pick(*rows, table.tracked_columns());
+  const bool deletes = action == ReferenceAction::kCascade && sources[0]->fresh == nullptr;
+  if (deletes) return out;
+
+  arrow::ArrayVector arrays;
+  for (const auto& field : schema->fields()) {
+    const auto& names = reference.key.columns;
+    const auto at = std::find(names.begin(), names.end(), field->name()) - names.begin();
+    if (static_cast<size_t>(at) == names.size()) {
+      arrays.push_back(rows->GetColumnByName(field->name()));
+    } else if (action == ReferenceAction::kCascade) {
+      std::vector<std::shared_ptr<arrow::Array>> values;
+      for (const Source* source : source_of)
+        values.push_back(source->fresh->column(static_cast<int>(at))->Slice(source->fresh_row, 1));
+      arrays.push_back(ValueOrThrow<std::shared_ptr<arrow::Array>>(arrow::Concatenate(values)));
+    } else {
+      const auto value = action == ReferenceAction::kSetNull ? arrow::MakeNullScalar(field->type())
+                                                             : DefaultOf(context, table, *field);
+      arrays.push_back(ValueOrThrow<std::shared_ptr<arrow::Array>>(
+          arrow::MakeArrayFromScalar(*value, rows->num_rows())));
+    }
+  }
+  out.change.rows = arrow::RecordBatch::Make(schema, rows->num_rows(), std::move(arrays));
+  return out;
 }
 
 void ForeignKeyChecks::Check() {
@@ -172,7 +307,7 @@ void ForeignKeyChecks::Check() {
     const Reference& reference = pending.reference;
     for (const auto& [lookup, source] : pending.lookups) {
       const auto& [target, from, to] = lookup;
-      if (IsCovered(reference, target, from, to)) continue;
+      if (Uncovered(reference, target, from, to).empty()) continue;
       const auto [columns, values] = Describe(*source.values, source.row);
       Throw(MakeSqlError("T3005",
                          fmt::format("a row refers to one that is not there: table={} columns=({}) "
@@ -184,29 +319,13 @@ void ForeignKeyChecks::Check() {
   for (Pending& pending : referenced_) {
     const Reference& reference = pending.reference;
     for (const auto& [lookup, source] : pending.lookups) {
-      const auto& [target, from, to] = lookup;
-      const catalog::KeyRange range = catalog::IndexCodec::Equal(source.prefix);
-      ThrowIfError(session_.NoteConstraint(reference.referring, range));
-      ScanOptions options;
-      options.columns = TimeColumns();
-      options.keys.from = {std::make_shared<arrow::BinaryScalar>(range.from)};
-      if (!range.unbounded_to) options.keys.to = {std::make_shared<arrow::BinaryScalar>(range.to)};
-      options.valid = ValidPeriod::FromTo({from}, {to});
-      options.order_by_key = false;
-      const auto reader = ValueOrThrow(session_.Scan(reference.referring, options));
-      for (;;) {
-        const auto batch = ValueOrThrow(reader->Next());
-        if (batch == nullptr) break;
-        for (const auto& [begin, end] : Intervals(*batch)) {
-          if (IsCovered(reference, target, std::max(begin, from), std::min(end, to))) continue;
-          const auto [columns, values] = Describe(*source.values, source.row);
-          Throw(MakeSqlError("T3005",
-                             fmt::format("a row is referred to: table={} columns=({}) "
-                                         "values=({}) referenced by={}",
-                                         reference.to->name, columns, values, reference.from->name),
-                             "DELETE or UPDATE the rows that refer to it first"));
-        }
-      }
+      if (Orphans(reference, lookup, source).empty()) continue;
+      const auto [columns, values] = Describe(*source.values, source.row);
+      Throw(MakeSqlError("T3005",
+                         fmt::format("a row is referred to: table={} columns=({}) values=({}) "
+                                     "referenced by={}",
+                                     reference.to->name, columns, values, reference.from->name),
+                         "DELETE or UPDATE the rows that refer to it first"));
     }
     pending.lookups.clear();
   }

@@ -19,10 +19,18 @@
 
 #include "catalog/index_codec.h"
 #include "db/session.h"
+#include "sql/row_change.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
 
 namespace lamina::sql {
+
+/// Rows that an action deletes or changes.
+struct ReferenceChange {
+  LaminaTableEntry* table = nullptr;
+  std::vector<std::string> columns;  ///< That are changed.
+  RowChange change;
+};
 
 /// Of one statement's writes to one table. The caller holds the transaction's mutex.
 class ForeignKeyChecks {
@@ -37,6 +45,8 @@ class ForeignKeyChecks {
   /// Rows that go, or are replaced by `rows` (may be null).
   void Gone(const arrow::RecordBatch& old, const WriteOptions& valid,
             const arrow::RecordBatch* rows);
+  /// What actions ask for: the caller writes it, and asks the writers of it in turn.
+  std::vector<ReferenceChange> Act(duckdb::ClientContext& context);
   /// Throws T3005.
   void Check();
 
@@ -49,7 +59,7 @@ class ForeignKeyChecks {
     std::vector<std::string> Targets(const arrow::RecordBatch& values) const;
 
     ForeignKey key;
-    const LaminaTableEntry* from = nullptr;  ///< The table whose rows refer.
+    LaminaTableEntry* from = nullptr;  ///< The table whose rows refer.
     const LaminaTableEntry* to = nullptr;
     catalog::TableSchemaPtr to_schema;
     std::string target;   ///< The table that a referenced row is looked up in: itself or an index.
@@ -63,6 +73,8 @@ class ForeignKeyChecks {
     std::string prefix;                          ///< Of the entries in `referring`.
     std::shared_ptr<arrow::RecordBatch> values;  ///< For messages: one row of it.
     int64_t row = 0;
+    std::shared_ptr<arrow::RecordBatch> fresh;  ///< What the values became; null: nothing.
+    int64_t fresh_row = 0;
   };
   struct Pending {
     Reference reference;
@@ -72,9 +84,18 @@ class ForeignKeyChecks {
   static void Collect(Pending& pending, const std::vector<std::string>& columns,
                       const arrow::RecordBatch& rows, const WriteOptions& valid,
                       const arrow::RecordBatch* unless_in);
-  /// Whether rows with these values are there all the time.
-  bool IsCovered(const Reference& reference, const std::string& target, int64_t from,
-                 int64_t to) const;
+  using Intervals = std::vector<std::pair<int64_t, int64_t>>;
+  /// When in [from, to) no row with these values is there.
+  Intervals Uncovered(const Reference& reference, const std::string& target, int64_t from,
+                      int64_t to) const;
+  /// Keys of the rows that refer, and when they do: what has gone from under them.
+  std::vector<std::tuple<std::string, int64_t, int64_t>> Orphans(const Reference& reference,
+                                                                 const Lookup& lookup,
+                                                                 const Source& source) const;
+  ReferenceChange MakeChange(duckdb::ClientContext& context, const Reference& reference,
+                             ReferenceAction action,
+                             const std::vector<std::tuple<std::string, int64_t, int64_t>>& orphans,
+                             const std::vector<const Source*>& sources) const;
 
   LaminaTransaction& transaction_;
   db::Session& session_;

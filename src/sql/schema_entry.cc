@@ -26,6 +26,7 @@
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
+#include "sql/reference_actions.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
@@ -280,12 +281,16 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
     if (index.columns != key.names) MakeIndex(context, lamina(), name, stored, std::move(index));
   }
   const uint64_t id = ours.data().FindTable(stored)->id.value;
+  size_t number = 0;
   for (const duckdb::ForeignKeyConstraint* constraint : foreign_keys) {
     const bool self = duckdb::StringUtil::CIEquals(constraint->info.table, info.table);
     auto& to = self ? *Created(context, CatalogType::TABLE_ENTRY, info.table)
                     : *Created(context, CatalogType::TABLE_ENTRY, constraint->info.table);
     const auto& target = to.Cast<LaminaTableEntry>();
     ForeignKey foreign;
+    const ReferenceActions actions = ReferenceActionsOf(info, number++);
+    foreign.on_delete = actions.on_delete;
+    foreign.on_update = actions.on_update;
     foreign.table = id;
     foreign.references = target.table().id;
     foreign.columns = exact(info.columns, constraint->fk_columns);

@@ -15,6 +15,7 @@
 
 #include "catalog/schema.h"
 #include "sql/error_translation.h"
+#include "sql/reference_actions.h"
 #include "sql/scan.h"
 #include "sql/types.h"
 
@@ -84,12 +85,22 @@ duckdb::unique_ptr<duckdb::BaseStatistics> LaminaTableEntry::GetStatistics(duckd
 
 duckdb::unique_ptr<duckdb::CreateInfo> LaminaTableEntry::GetInfo() const {
   auto info = TableCatalogEntry::GetInfo();
+  auto foreign = dependents_.foreign_keys.begin();  // in the order of the constraints
   for (const auto& constraint : info->Cast<duckdb::CreateTableInfo>().constraints) {
     if (constraint->type != duckdb::ConstraintType::FOREIGN_KEY) continue;
-    // DuckDB does not quote these when it writes the statement.
-    auto& key = constraint->Cast<duckdb::ForeignKeyConstraint>().info;
-    key.table = duckdb::KeywordHelper::WriteOptionallyQuoted(key.table);
-    key.schema = duckdb::KeywordHelper::WriteOptionallyQuoted(key.schema);
+    // DuckDB quotes neither of these when it writes the statement, and knows no actions.
+    auto& key = constraint->Cast<duckdb::ForeignKeyConstraint>();
+    key.info.table = duckdb::KeywordHelper::WriteOptionallyQuoted(key.info.table);
+    key.info.schema = duckdb::KeywordHelper::WriteOptionallyQuoted(key.info.schema);
+    const std::string actions = ToSql(foreign->on_delete, foreign->on_update);
+    ++foreign;
+    if (actions.empty()) continue;
+    for (size_t i = 0; i < key.pk_columns.size(); ++i) {
+      key.info.table +=
+          (i == 0 ? "(" : ", ") + duckdb::KeywordHelper::WriteOptionallyQuoted(key.pk_columns[i]);
+    }
+    key.info.table += ")" + actions;
+    key.pk_columns.clear();
   }
   return info;
 }

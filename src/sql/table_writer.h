@@ -13,30 +13,11 @@
 #include "sql/duckdb_api.h"
 #include "sql/foreign_keys.h"
 #include "sql/index_writer.h"
+#include "sql/row_change.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
 
 namespace lamina::sql {
-
-/// The row-id columns of a chunk (LaminaTableEntry::GetRowIdColumns): which rows an UPDATE or
-/// DELETE is about, and what its dependents have to know of them.
-struct RowIds {
-  std::shared_ptr<arrow::RecordBatch> keys;            ///< Key columns, or _rowid.
-  std::shared_ptr<arrow::Array> valid_from, valid_to;  ///< int64; null is open.
-  std::shared_ptr<arrow::RecordBatch> tracked;         ///< Tracked columns as they were.
-
-  /// From column `first` of the chunk on.
-  static RowIds Of(const LaminaTableEntry& table, duckdb::DataChunk& chunk, duckdb::idx_t first);
-  /// One text a row, equal for equal rows.
-  std::vector<std::string> Texts() const;
-  WriteOptions Options() const;
-};
-
-/// Rows that go, or that become others.
-struct RowChange {
-  RowIds old;
-  std::shared_ptr<arrow::RecordBatch> rows;  ///< Null: a delete. Else one for each of `old`.
-};
 
 /// For the time of a statement. The caller holds the transaction's mutex. Everything throws.
 class TableWriter {
@@ -48,8 +29,9 @@ class TableWriter {
   void Delete(std::span<const RowChange> changes);
   /// `moves`: keys may change.
   void Update(std::span<const RowChange> changes, bool moves);
-  /// When the statement has written everything: foreign keys. T3005.
-  void Finish() { foreign_keys_.Check(); }
+  /// When the statement has written everything: the actions of foreign keys, then their checks.
+  /// T3005, and what a write of the rows that refer may say.
+  void Finish();
 
  private:
   std::shared_ptr<arrow::BinaryArray> KeysOf(const arrow::RecordBatch& rows) const;
@@ -59,6 +41,7 @@ class TableWriter {
   std::shared_ptr<arrow::BinaryArray> Write(const std::shared_ptr<arrow::RecordBatch>& rows,
                                             const WriteOptions& options, bool insert);
 
+  duckdb::ClientContext& context_;
   db::Session& session_;
   LaminaTableEntry& table_;
   const std::string name_;

@@ -10,8 +10,6 @@
 #include <duckdb/execution/operator/persistent/physical_merge_into.hpp>
 #include <duckdb/execution/operator/projection/physical_projection.hpp>
 #include <duckdb/parser/parsed_data/create_table_info.hpp>
-#include <duckdb/planner/constraints/bound_check_constraint.hpp>
-#include <duckdb/planner/constraints/bound_not_null_constraint.hpp>
 #include <duckdb/planner/expression/bound_reference_expression.hpp>
 #include <duckdb/planner/operator/logical_create_table.hpp>
 #include <duckdb/planner/operator/logical_merge_into.hpp>
@@ -19,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
+#include "sql/row_checks.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
 #include "sql/table_writer.h"
@@ -32,58 +31,6 @@ using duckdb::DataChunk;
 using duckdb::ExecutionContext;
 using duckdb::idx_t;
 using duckdb::PhysicalOperator;
-
-/// What constraints of SQL say of whole rows. The primary key is the database's to check.
-class RowChecks {
- public:
-  RowChecks(duckdb::ClientContext& context, const LaminaTableEntry& table) : table_(table) {
-    auto binder = duckdb::Binder::CreateBinder(context);
-    bound_ = binder->BindConstraints(const_cast<LaminaTableEntry&>(table));  // NOLINT: not changed
-    for (const auto& constraint : bound_) {
-      if (constraint->type != duckdb::ConstraintType::CHECK) continue;
-      checks_.push_back(duckdb::make_uniq<duckdb::ExpressionExecutor>(
-          context, *constraint->Cast<duckdb::BoundCheckConstraint>().expression));
-    }
-  }
-
-  /// `rows` has the physical columns. Throws T3001, T3004.
-  void Check(DataChunk& rows) {
-    size_t check = 0;
-    for (size_t i = 0; i < bound_.size(); ++i) {
-      if (bound_[i]->type == duckdb::ConstraintType::NOT_NULL) {
-        const auto column = bound_[i]->Cast<duckdb::BoundNotNullConstraint>().index;
-        duckdb::UnifiedVectorFormat format;
-        rows.data[column.index].ToUnifiedFormat(rows.size(), format);
-        if (format.validity.AllValid()) continue;
-        for (idx_t row = 0; row < rows.size(); ++row) {
-          if (format.validity.RowIsValid(format.sel->get_index(row))) continue;
-          Throw(MakeSqlError(
-              "T3001", fmt::format("NULL in a column that is NOT NULL: table={} column={}",
-                                   table_.name, table_.GetColumns().GetColumn(column).Name())));
-        }
-      } else if (bound_[i]->type == duckdb::ConstraintType::CHECK) {
-        duckdb::Vector result(duckdb::LogicalType::INTEGER, rows.size());
-        checks_[check++]->ExecuteExpression(rows, result);
-        duckdb::UnifiedVectorFormat format;
-        result.ToUnifiedFormat(rows.size(), format);
-        const auto* passed = duckdb::UnifiedVectorFormat::GetData<int32_t>(format);
-        for (idx_t row = 0; row < rows.size(); ++row) {
-          const auto at = format.sel->get_index(row);
-          if (!format.validity.RowIsValid(at) || passed[at] != 0) continue;  // unknown passes
-          Throw(MakeSqlError("T3004", fmt::format("a CHECK constraint says no: table={} check={}",
-                                                  table_.name, CheckText(i))));
-        }
-      }
-    }
-  }
-
- private:
-  std::string CheckText(size_t bound) const { return table_.GetConstraints()[bound]->ToString(); }
-
-  const LaminaTableEntry& table_;
-  duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> bound_;
-  std::vector<duckdb::unique_ptr<duckdb::ExpressionExecutor>> checks_;
-};
 
 /// Physical columns as the database wants them.
 std::shared_ptr<arrow::RecordBatch> ToBatch(const LaminaTableEntry& table, DataChunk& rows) {

@@ -180,7 +180,7 @@ TEST_F(ShellTest, ADumpRebuildsConstraintsAndIndexesWhateverTheOrderOfRows) {
   (void)Do(
       "CREATE TABLE \"p p\" (id INTEGER PRIMARY KEY, \"u u\" VARCHAR UNIQUE);\n"
       "CREATE TABLE a (id INTEGER PRIMARY KEY, p VARCHAR REFERENCES \"p p\" (\"u u\"), "
-      "next INTEGER REFERENCES a (id));\n"
+      "next INTEGER REFERENCES a (id) ON DELETE SET NULL);\n"
       "CREATE UNIQUE INDEX \"a b\" ON a (p, id);\nCREATE INDEX an ON a (next);\n"
       "INSERT INTO \"p p\" VALUES (1, 'x');\n"
       "INSERT INTO a SELECT i, 'x', (i + 1) % 1200 FROM range(1200) r(i);\n");
