@@ -122,6 +122,9 @@ class GuardedTransaction final : public Session {
   Status Replace(catalog::TableSchemaPtr next) override {
     return base::Guarded([&] { return impl_.Replace(std::move(next)); });
   }
+  Status SetNotNull(const std::string& table, const std::string& column) override {
+    return base::Guarded([&] { return impl_.SetNotNull(table, column); });
+  }
   Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override {
     return base::Guarded([&] { return impl_.NoteRead(table, keys); });
   }

@@ -23,6 +23,10 @@ class Session : public Transaction {
   /// gives now. kAlreadyExists (another table has the name), kInvalidArgument (a value does not fit
   /// a wider type), kNotFound, kInternal (not the next version).
   virtual Status Replace(catalog::TableSchemaPtr next) = 0;
+  /// The column takes no NULL from now on; one that takes none already stays as it is.
+  /// kInvalidArgument when a row that is known now, valid at whatever time, holds one. The commit
+  /// is a kConflict when the table was written meanwhile, whatever the isolation.
+  virtual Status SetNotNull(const std::string& table, const std::string& column) = 0;
   /// The transaction's answer depends on these keys; for readers that go past Get and Scan.
   virtual Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) = 0;
   /// Rises with every change of definitions that this transaction makes or takes back.

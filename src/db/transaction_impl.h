@@ -64,6 +64,7 @@ class TransactionImpl final : public Session {
   catalog::TableSchemaPtr FindTable(const std::string& name) const override;
   std::vector<catalog::TableSchemaPtr> Tables() const override;
   Status Replace(catalog::TableSchemaPtr next) override;
+  Status SetNotNull(const std::string& table, const std::string& column) override;
   Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
