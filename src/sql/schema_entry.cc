@@ -4,6 +4,7 @@
 #include <duckdb/catalog/catalog_entry/macro_catalog_entry.hpp>
 #include <duckdb/catalog/catalog_entry/type_catalog_entry.hpp>
 #include <duckdb/common/enums/catalog_type.hpp>
+#include <duckdb/parser/constraints/check_constraint.hpp>
 #include <duckdb/parser/constraints/not_null_constraint.hpp>
 #include <duckdb/parser/constraints/unique_constraint.hpp>
 #include <duckdb/parser/parsed_data/alter_table_info.hpp>
@@ -19,6 +20,7 @@
 #include <duckdb/planner/parsed_data/bound_create_table_info.hpp>
 #include <fmt/format.h>
 
+#include "sql/alter_column.h"
 #include "sql/error_translation.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
@@ -397,6 +399,24 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
     }
     said.columns = std::move(columns);
   };
+  const auto check_not_generated = [&](const std::string& column) {
+    if (!entry.GetColumn(column).Generated()) return;
+    ThrowUnsupported(
+        fmt::format("a generated column cannot be changed: table={} column={}", entry.name, column),
+        "drop it, and make the table anew with it");
+  };
+  // CHECKs and what generates columns, as they will be kept.
+  const auto for_each_expression =
+      [&](const std::function<void(duckdb::ParsedExpression&)>& visit) {
+        for (const auto& constraint : said.constraints) {
+          if (constraint->type == duckdb::ConstraintType::CHECK)
+            visit(*constraint->Cast<duckdb::CheckConstraint>().expression);
+        }
+        for (const auto& column : said.columns.Logical()) {
+          if (column.Generated())
+            visit(said.columns.GetColumnMutable(column.Logical()).GeneratedExpressionMutable());
+        }
+      };
   using duckdb::AlterTableType;
   switch (info.alter_table_type) {
     case AlterTableType::RENAME_TABLE: {
@@ -406,6 +426,9 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         Throw(MakeSqlError("T2003", "a table or view exists already: " + new_name));
       ThrowIfError(data.RenameTable(stored, TableName(name, new_name)));
       said.table = new_name;
+      for_each_expression([&](duckdb::ParsedExpression& expression) {
+        if (!entry.ColumnExists(entry.name)) RenameTableIn(expression, entry.name, new_name);
+      });
       break;
     }
     case AlterTableType::RENAME_COLUMN: {
@@ -413,14 +436,14 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       check_column(rename.old_name);
       if (entry.ColumnExists(rename.new_name))
         Throw(MakeSqlError("T2011", "column exists already: " + rename.new_name));
-      for (const auto& constraint : said.constraints) {
-        if (constraint->type == duckdb::ConstraintType::CHECK)
-          ThrowUnsupported("columns of a table with CHECK constraints cannot be renamed yet");
-      }
       const std::string old_name = entry.GetColumn(rename.old_name).Name();
-      ThrowIfError(data.RenameColumn(stored, old_name, rename.new_name));
+      if (!entry.GetColumn(old_name).Generated())
+        ThrowIfError(data.RenameColumn(stored, old_name, rename.new_name));
       rebuild([&](duckdb::ColumnDefinition& column) {
         if (column.Name() == old_name) column.SetName(rename.new_name);
+      });
+      for_each_expression([&](duckdb::ParsedExpression& expression) {
+        RenameColumnIn(expression, entry.name, old_name, rename.new_name);
       });
       break;
     }
@@ -435,11 +458,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (add.new_column.Generated())
         ThrowUnsupported("generated columns cannot be added to a table",
                          "make the table with them");
-      if (add.new_column.HasDefaultValue())
-        ThrowUnsupported("ADD COLUMN with DEFAULT is not there yet",
-                         "add it without, then ALTER COLUMN … SET DEFAULT and UPDATE the rows");
-      ThrowIfError(data.AddColumn(
-          stored, ValueOrThrow(ToStorageField(column, add.new_column.Type(), /*nullable=*/true))));
+      AddColumn(context, entry, add.new_column, /*not_null=*/false);
       said.columns.AddColumn(add.new_column.Copy());
       break;
     }
@@ -452,10 +471,13 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         if (key == column)
           Throw(MakeSqlError("T2013", "a column of the primary key cannot be dropped: " + column));
       }
-      for (const auto& constraint : said.constraints) {
-        if (constraint->type == duckdb::ConstraintType::CHECK)
-          ThrowUnsupported("columns of a table with CHECK constraints cannot be dropped yet");
-      }
+      for_each_expression([&](duckdb::ParsedExpression& expression) {
+        if (!NamesColumn(expression, entry.name, column)) return;
+        Throw(MakeSqlError("T2013",
+                           fmt::format("a CHECK constraint or generated column needs the column "
+                                       "that is to be dropped: table={} column={} expression={}",
+                                       entry.name, column, expression.ToString())));
+      });
       if (said.columns.GetColumn(column).Generated()) {
         rebuild(nullptr, column);
         break;
@@ -468,8 +490,8 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       const auto& change = info.Cast<duckdb::ChangeColumnTypeInfo>();
       check_column(change.column_name);
       const std::string column = entry.GetColumn(change.column_name).Name();
-      const auto field = ValueOrThrow(ToStorageField(column, change.target_type, true));
-      ThrowIfError(data.WidenColumn(stored, column, field->type()));
+      check_not_generated(column);
+      ChangeType(context, entry, column, change.target_type, change.expression.get());
       rebuild([&](duckdb::ColumnDefinition& of) {
         if (of.Name() == column) of.SetType(change.target_type);
       });
@@ -478,18 +500,37 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
     case AlterTableType::SET_DEFAULT: {
       const auto& change = info.Cast<duckdb::SetDefaultInfo>();
       check_column(change.column_name);
+      check_not_generated(change.column_name);
       rebuild([&](duckdb::ColumnDefinition& of) {
-        if (duckdb::StringUtil::CIEquals(of.Name(), change.column_name))
-          of.SetDefaultValue(change.expression == nullptr ? nullptr : change.expression->Copy());
+        if (!duckdb::StringUtil::CIEquals(of.Name(), change.column_name)) return;
+        of.SetDefaultValue(change.expression == nullptr ? nullptr : change.expression->Copy());
+        CheckDefault(context, entry, of);
       });
+      break;
+    }
+    case AlterTableType::SET_NOT_NULL: {
+      const auto& change = info.Cast<duckdb::SetNotNullInfo>();
+      check_column(change.column_name);
+      check_not_generated(change.column_name);
+      SetNotNull(context, entry, entry.GetColumn(change.column_name).Name());
+      break;
+    }
+    case AlterTableType::DROP_NOT_NULL: {
+      const auto& change = info.Cast<duckdb::DropNotNullInfo>();
+      check_column(change.column_name);
+      check_not_generated(change.column_name);
+      DropNotNull(context, entry, entry.GetColumn(change.column_name).Name());
       break;
     }
     default:
       ThrowUnsupported("this ALTER TABLE is not there yet");
   }
-  // NOT NULL counts columns, which may have moved: what the database says of it holds.
+  // NOT NULL and the key count columns, which may have moved: what the database says of them holds.
   for (auto it = said.constraints.begin(); it != said.constraints.end();) {
-    it = (*it)->type == duckdb::ConstraintType::NOT_NULL ? said.constraints.erase(it) : it + 1;
+    const bool from_below = (*it)->type == duckdb::ConstraintType::NOT_NULL ||
+                            ((*it)->type == duckdb::ConstraintType::UNIQUE &&
+                             (*it)->Cast<duckdb::UniqueConstraint>().IsPrimaryKey());
+    it = from_below ? said.constraints.erase(it) : it + 1;
   }
   ours.DefinitionsChanged();
   if (new_name != entry.name)

@@ -20,7 +20,7 @@ LaminaTransaction& LaminaTransaction::Get(duckdb::ClientContext& context,
   return duckdb::Transaction::Get(context, catalog).Cast<LaminaTransaction>();
 }
 
-lamina::Transaction& LaminaTransaction::data() {
+db::Session& LaminaTransaction::data() {
   if (data_ == nullptr) {
     TransactionOptions options;
     // DuckDB asks catalogues on connections of its own, too.
@@ -28,7 +28,7 @@ lamina::Transaction& LaminaTransaction::data() {
       const auto state = client->registered_state->Get<SessionState>(SessionState::kKey);
       if (state != nullptr) options = state->transaction_options;
     }
-    data_ = ValueOrThrow(database_->Begin(std::move(options)));
+    data_ = ValueOrThrow(db::BeginSession(*database_, std::move(options)));
   }
   return *data_;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "db/session.h"
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
 
@@ -24,7 +25,7 @@ class LaminaTransaction final : public duckdb::Transaction {
   static LaminaTransaction& Get(duckdb::ClientContext& context, duckdb::Catalog& catalog);
 
   /// Begun at the first call. Throws.
-  lamina::Transaction& data();
+  db::Session& data();
   /// Serializes what several operators of one statement do with data().
   base::Mutex& mu() { return mu_; }
   /// What is defined, as this transaction sees it. Stays alive as long as the transaction.
@@ -40,7 +41,7 @@ class LaminaTransaction final : public duckdb::Transaction {
   LaminaCatalog& catalog_;
   Database* const database_;
   base::Mutex mu_;
-  std::unique_ptr<lamina::Transaction> data_;
+  std::unique_ptr<db::Session> data_;
   std::shared_ptr<CatalogSnapshot> definitions_;
   /// Plans of this transaction may still point into them.
   std::vector<std::shared_ptr<CatalogSnapshot>> former_;
