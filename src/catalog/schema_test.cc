@@ -364,7 +364,7 @@ TEST(EvolutionTest, NotNullIsAMarkThatOtherMetadataLeavesAlone) {
                                {Must(arrow::MakeArrayFromScalar(*arrow::MakeScalar(int64_t{1}), 1)),
                                 Must(arrow::MakeArrayOfNull(arrow::int64(), 1))});
   EXPECT_EQ(CodeOf(CheckBatch(*marked, *batch)), ErrorCode::kInvalidArgument);
-  Must(CheckBatch(*first, *batch));
+  EXPECT_TRUE(CheckBatch(*first, *batch).ok());
   const auto described =
       Must(SetColumnMetadata(*marked, "b", arrow::key_value_metadata({{"unit", "m"}})));
   EXPECT_TRUE(refuses(described));

@@ -100,7 +100,7 @@ LaminaSchemaEntry* CatalogSnapshot::FindSchema(const std::string& name) {
 }
 
 LaminaCatalog::LaminaCatalog(duckdb::AttachedDatabase& db, Database* database)
-    : Catalog(db), database_(database) {}
+    : Catalog(db), database_(database), sequences_(database) {}
 
 void LaminaCatalog::Initialize(bool) {}
 
@@ -169,7 +169,7 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     if (key.starts_with("schema/")) add_schema(definition.at("name"));
   }
   for (TableInfo& table : tables) {
-    if (table.name == kObjectTable) continue;
+    if (table.name == kObjectTable || table.name == kSequenceTable) continue;
     const auto [schema, name] = SplitTableName(table.name);
     LaminaSchemaEntry& entry = add_schema(schema);
     const auto definition = objects.find(ObjectKey("table", schema, name));
@@ -203,6 +203,10 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
       type.type = ParseType(definition.at("type"));
       type.type.SetAlias(type.name);
       entry = duckdb::make_uniq<duckdb::TypeCatalogEntry>(*this, schema, type);
+    } else if (kind == "sequence") {
+      entry = duckdb::make_uniq<LaminaSequenceEntry>(
+          *this, schema, info->Cast<duckdb::CreateSequenceInfo>(), definition.at("id"),
+          definition.value("owner", ""));
     } else {
       Throw(MakeSqlError("T4009", "the catalogue holds an object of an unknown kind: " + kind,
                          "the database was written by a newer LaminaDB"));
@@ -275,7 +279,7 @@ void LaminaCatalog::DropSchema(duckdb::ClientContext& context, duckdb::DropInfo&
   std::vector<duckdb::DropInfo> drops;
   for (const auto type : {duckdb::CatalogType::VIEW_ENTRY, duckdb::CatalogType::TABLE_ENTRY,
                           duckdb::CatalogType::MACRO_ENTRY, duckdb::CatalogType::TABLE_MACRO_ENTRY,
-                          duckdb::CatalogType::TYPE_ENTRY}) {
+                          duckdb::CatalogType::SEQUENCE_ENTRY, duckdb::CatalogType::TYPE_ENTRY}) {
     schema->Scan(context, type, [&](duckdb::CatalogEntry& entry) {
       if (entry.type != type) return;
       duckdb::DropInfo drop;

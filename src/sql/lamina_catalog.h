@@ -3,7 +3,8 @@
 // Tables are the database's own; what SQL knows of them beyond LaminaDB (defaults, checks,
 // generated columns, comments) and all other objects (schemas, views, macros, types, sequences) are
 // rows of the table kObjectTable: key "kind/schema/name", JSON. They are read and written in the
-// transaction, so a snapshot sees the definitions of its moment.
+// transaction, so a snapshot sees the definitions of its moment. What sequences count lies apart
+// (sequence.h).
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@
 #include "base/mutex.h"
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
+#include "sql/sequence.h"
 
 namespace lamina::sql {
 
@@ -61,6 +63,8 @@ class LaminaCatalog final : public duckdb::Catalog {
   void BeginDefinitionCommit() { ++definition_commits_; }
   /// `commit`: the newest that may hold the change.
   void EndDefinitionCommit(CommitId commit);
+
+  SequenceCounters& sequences() { return sequences_; }
 
   // Objects beside tables. `key` as ObjectKey makes it.
   static std::string ObjectKey(const char* kind, const std::string& schema,
@@ -113,6 +117,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   void EnsureObjectTable(LaminaTransaction& transaction);
 
   Database* const database_;
+  SequenceCounters sequences_;
   std::atomic<int> definition_commits_{0};    // under way
   std::atomic<uint64_t> objects_changed_{0};  // no later commit changed an object
   base::Mutex mu_;

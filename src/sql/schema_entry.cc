@@ -22,6 +22,7 @@
 
 #include "sql/alter_column.h"
 #include "sql/error_translation.h"
+#include "sql/session_state.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
@@ -44,6 +45,8 @@ const char* KindOf(CatalogType type) {
       return "table_macro";
     case CatalogType::TYPE_ENTRY:
       return "type";
+    case CatalogType::SEQUENCE_ENTRY:
+      return "sequence";
     default:
       return "object";
   }
@@ -51,6 +54,12 @@ const char* KindOf(CatalogType type) {
 
 [[noreturn]] void ThrowUnsupported(const std::string& what, std::string hint = {}) {
   Throw(MakeSqlError("T4009", what, std::move(hint)));
+}
+
+/// What the statement's text says of columns beyond DuckDB's grammar.
+ColumnClauses ClausesOf(duckdb::ClientContext& context) {
+  const auto session = context.registered_state->Get<SessionState>(SessionState::kKey);
+  return session == nullptr ? ColumnClauses() : session->column_clauses;
 }
 
 /// The statement that makes the object again, without the names of where it is.
@@ -110,10 +119,17 @@ void LaminaSchemaEntry::Scan(CatalogType type,
     case CatalogType::TABLE_MACRO_ENTRY:
     case CatalogType::TABLE_FUNCTION_ENTRY:
     case CatalogType::TYPE_ENTRY:
-      for (auto& [key, entry] : Of(type)) callback(*entry);
+      for (auto& [key, entry] : Of(type)) {
+        if (entry->type != CatalogType::SEQUENCE_ENTRY) callback(*entry);
+      }
+      return;
+    case CatalogType::SEQUENCE_ENTRY:
+      for (auto& [key, entry] : Of(type)) {
+        if (entry->type == type) callback(*entry);
+      }
       return;
     default:
-      return;  // it would cast a table to an index or a sequence
+      return;  // it would cast a table to an index
   }
 }
 
@@ -127,10 +143,15 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::LookupEntry(
     case CatalogType::SCALAR_FUNCTION_ENTRY:
     case CatalogType::TABLE_MACRO_ENTRY:
     case CatalogType::TABLE_FUNCTION_ENTRY:
-    case CatalogType::TYPE_ENTRY: {
+    case CatalogType::TYPE_ENTRY:
+    case CatalogType::SEQUENCE_ENTRY: {
       Entries& entries = current.Of(lookup.GetCatalogType());
       const auto it = entries.find(lookup.GetEntryName());
-      return it == entries.end() ? nullptr : it->second.get();
+      if (it == entries.end()) return nullptr;
+      // DuckDB would cast one to the other.
+      const bool sequence = lookup.GetCatalogType() == CatalogType::SEQUENCE_ENTRY;
+      return (it->second->type == CatalogType::SEQUENCE_ENTRY) == sequence ? it->second.get()
+                                                                           : nullptr;
     }
     default:
       return nullptr;
@@ -179,8 +200,17 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::Created(
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
     duckdb::CatalogTransaction transaction, duckdb::BoundCreateTableInfo& bound) {
   auto& context = transaction.GetContext();
-  auto& info = bound.Base().Cast<duckdb::CreateTableInfo>();
+  // A copy: a plan that is kept may be run again.
+  auto copy = bound.Base().Copy();
+  auto& info = copy->Cast<duckdb::CreateTableInfo>();
   if (!MayCreate(context, CatalogType::TABLE_ENTRY, info.table, info.on_conflict)) return nullptr;
+  for (const auto& [column_name, clause] : ClausesOf(context)) {
+    auto& column = info.columns.GetColumnMutable(column_name);
+    if (clause.sequence.has_value())
+      CreateColumnSequence(context, info.table, column, *clause.sequence);
+    if (clause.not_null)
+      info.constraints.push_back(duckdb::make_uniq<duckdb::NotNullConstraint>(column.Logical()));
+  }
   KeyDeclaration key;
   duckdb::case_insensitive_set_t not_null;
   bool needs_row = false;
@@ -273,10 +303,6 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateIndex(
     duckdb::CatalogTransaction, duckdb::CreateIndexInfo&, duckdb::TableCatalogEntry&) {
   ThrowUnsupported("CREATE INDEX is not there yet", "PRIMARY KEY columns are indexed");
 }
-duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateSequence(
-    duckdb::CatalogTransaction, duckdb::CreateSequenceInfo&) {
-  ThrowUnsupported("sequences are not there yet", "CREATE TEMPORARY SEQUENCE is");
-}
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTableFunction(
     duckdb::CatalogTransaction, duckdb::CreateTableFunctionInfo& info) {
   ThrowUnsupported("functions of this kind are not kept in a database: " + info.name);
@@ -307,15 +333,26 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
   const std::string entry_name = it->second->name;
   const CatalogType type = it->second->type;
   if (type != info.type) {
-    Throw(MakeSqlError(info.type == CatalogType::VIEW_ENTRY ? "T2006" : "T2001",
+    Throw(MakeSqlError(info.type == CatalogType::VIEW_ENTRY    ? "T2006"
+                       : info.type == CatalogType::TABLE_ENTRY ? "T2001"
+                                                               : "T2010",
                        fmt::format("{} is a {}", entry_name, KindOf(type)),
-                       fmt::format("DROP {}", type == CatalogType::VIEW_ENTRY ? "VIEW" : "TABLE")));
+                       fmt::format("DROP {}", type == CatalogType::VIEW_ENTRY       ? "VIEW"
+                                              : type == CatalogType::SEQUENCE_ENTRY ? "SEQUENCE"
+                                                                                    : "TABLE")));
   }
+  if (type == CatalogType::SEQUENCE_ENTRY)
+    return DropSequence(context, it->second->Cast<LaminaSequenceEntry>(), info.cascade);
   if (type == CatalogType::TABLE_ENTRY) {
     const std::string table = it->second->Cast<LaminaTableEntry>().table().name;
     auto& ours = LaminaTransaction::Get(context, catalog);
     ThrowIfError(ours.data().DropTable(table));
     ours.DefinitionsChanged();
+    lamina().DeleteObject(context, LaminaCatalog::ObjectKey("table", name, entry_name));
+    ForOwnedSequences(context, table, [&](LaminaSchemaEntry& in, LaminaSequenceEntry& sequence) {
+      in.DropSequence(context, sequence, info.cascade);
+    });
+    return;
   }
   lamina().DeleteObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, entry_name));
 }
@@ -358,6 +395,8 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
                        DescribeTable(table));
     return;
   }
+  if (it->second->type == CatalogType::SEQUENCE_ENTRY)
+    return AlterSequence(context, it->second->Cast<LaminaSequenceEntry>(), info);
   // DuckDB's other entries end the instance when they are asked for a change they do not know.
   if (it->second->type != CatalogType::VIEW_ENTRY)
     ThrowUnsupported("this change of an object is not there yet: " + info.ToString());
@@ -424,6 +463,9 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (Current(context).Of(CatalogType::TABLE_ENTRY).count(new_name) != 0 &&
           !duckdb::StringUtil::CIEquals(new_name, entry.name))
         Throw(MakeSqlError("T2003", "a table or view exists already: " + new_name));
+      ForOwnedSequences(context, stored, [&](LaminaSchemaEntry& in, LaminaSequenceEntry& of) {
+        in.PutSequence(context, of.Definition(), of.handle().id, TableName(name, new_name));
+      });
       ThrowIfError(data.RenameTable(stored, TableName(name, new_name)));
       said.table = new_name;
       for_each_expression([&](duckdb::ParsedExpression& expression) {
@@ -458,8 +500,14 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (add.new_column.Generated())
         ThrowUnsupported("generated columns cannot be added to a table",
                          "make the table with them");
-      AddColumn(context, entry, add.new_column, /*not_null=*/false);
-      said.columns.AddColumn(add.new_column.Copy());
+      duckdb::ColumnDefinition added = add.new_column.Copy();
+      const ColumnClauses clauses = ClausesOf(context);
+      const auto clause = clauses.find(duckdb::StringUtil::Lower(column));
+      const bool said_more = clause != clauses.end();
+      if (said_more && clause->second.sequence.has_value())
+        CreateColumnSequence(context, entry.name, added, *clause->second.sequence);
+      AddColumn(context, entry, added, said_more && clause->second.not_null);
+      said.columns.AddColumn(std::move(added));
       break;
     }
     case AlterTableType::REMOVE_COLUMN: {

@@ -7,6 +7,7 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterMacros(loader);
   RegisterOverloads(loader);
   RegisterToChar(loader);
+  RegisterSequences(loader);
 }
 
 }  // namespace lamina::sql
