@@ -8,6 +8,7 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterOverloads(loader);
   RegisterToChar(loader);
   RegisterSequences(loader);
+  RegisterJson(loader);
 }
 
 }  // namespace lamina::sql
