@@ -18,6 +18,7 @@
 #include <duckdb/storage/database_size.hpp>
 #include <fmt/format.h>
 
+#include "base/scope_guard.h"
 #include "db/session.h"
 #include "sql/error_translation.h"
 #include "sql/schema_entry.h"
@@ -66,6 +67,20 @@ std::string Unescape(std::string_view name) {
   }
   return out;
 }
+
+/// Its values bear its name, its definition does not: CREATE TYPE t AS t would be none.
+class TypeEntry final : public duckdb::TypeCatalogEntry {
+ public:
+  using TypeCatalogEntry::TypeCatalogEntry;
+  duckdb::unique_ptr<duckdb::CreateInfo> GetInfo() const override {
+    auto out = TypeCatalogEntry::GetInfo();
+    auto& type = out->Cast<duckdb::CreateTypeInfo>().type;
+    type = type.DeepCopy();
+    type.SetAlias("");
+    return out;
+  }
+  std::string ToSQL() const override { return GetInfo()->ToString(); }
+};
 
 /// The statement that a definition holds as text.
 duckdb::unique_ptr<duckdb::CreateInfo> ParseCreate(const std::string& sql) {
@@ -121,6 +136,12 @@ duckdb::LogicalType LaminaCatalog::ParseType(const std::string& text) {
   return out;
 }
 
+void LaminaCatalog::EndTypes() {
+  base::MutexLock lock(&types_mu_);
+  types_context_ = nullptr;
+  types_ = nullptr;
+}
+
 std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transaction) {
   // The snapshot that is kept serves when nothing changed behind it or behind this transaction's
   // own: tables (through any interface) by the database's word, objects by ours. In this order: a
@@ -136,6 +157,8 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     if (newest && newest_ != nullptr && changed <= newest_commit_) return newest_;
     version = ++versions_;
   }
+  // A connection that is kept would hold the instance, which holds this catalogue: none would end.
+  const base::ScopeGuard end_types([this] { EndTypes(); });
   auto out = std::make_shared<CatalogSnapshot>(version);
   const auto add_schema = [&](const std::string& name) -> LaminaSchemaEntry& {
     auto& slot = out->schemas()[name];
@@ -189,8 +212,13 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     if (definition.contains("comment"))
       info->comment = duckdb::Value(definition["comment"].get<std::string>());
     duckdb::unique_ptr<duckdb::CatalogEntry> entry;
+    const auto comments = definition.find("column_comments");
     if (kind == "view") {
       auto& view = info->Cast<duckdb::CreateViewInfo>();
+      if (comments != definition.end()) {
+        for (const auto& [column, comment] : comments->items())
+          view.column_comments_map[column] = duckdb::Value(comment.get<std::string>());
+      }
       entry = duckdb::make_uniq<duckdb::ViewCatalogEntry>(*this, schema, view);
     } else if (kind == "macro") {
       entry = duckdb::make_uniq<duckdb::ScalarMacroCatalogEntry>(
@@ -202,7 +230,7 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
       auto& type = info->Cast<duckdb::CreateTypeInfo>();
       type.type = ParseType(definition.at("type"));
       type.type.SetAlias(type.name);
-      entry = duckdb::make_uniq<duckdb::TypeCatalogEntry>(*this, schema, type);
+      entry = duckdb::make_uniq<TypeEntry>(*this, schema, type);
     } else if (kind == "sequence") {
       entry = duckdb::make_uniq<LaminaSequenceEntry>(
           *this, schema, info->Cast<duckdb::CreateSequenceInfo>(), definition.at("id"),
@@ -246,6 +274,14 @@ void LaminaCatalog::DeleteObject(duckdb::ClientContext& context, const std::stri
   if (!transaction.data().GetTable(kObjectTable).ok()) return;
   ThrowIfError(transaction.data().Delete(kObjectTable, ObjectRow(key, "")));
   transaction.DefinitionsChanged();
+}
+
+nlohmann::json LaminaCatalog::GetObject(duckdb::ClientContext& context, const std::string& key) {
+  auto& transaction = LaminaTransaction::Get(context, *this);
+  const auto row = ValueOrThrow(
+      transaction.data().Get(kObjectTable, {std::make_shared<arrow::StringScalar>(key)}));
+  if (row->num_rows() == 0) Throw(MakeSqlError("T2010", "object does not exist: " + key));
+  return nlohmann::json::parse(static_cast<const arrow::StringArray&>(*row->column(1)).GetView(0));
 }
 
 duckdb::optional_idx LaminaCatalog::GetCatalogVersion(duckdb::ClientContext& context) {

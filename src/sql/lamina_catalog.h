@@ -72,6 +72,8 @@ class LaminaCatalog final : public duckdb::Catalog {
   void PutObject(duckdb::ClientContext& context, const std::string& key,
                  const nlohmann::json& definition);
   void DeleteObject(duckdb::ClientContext& context, const std::string& key);
+  /// As it is in the transaction; throws when there is none.
+  nlohmann::json GetObject(duckdb::ClientContext& context, const std::string& key);
   duckdb::LogicalType ParseType(const std::string& text);
 
   // duckdb::Catalog
@@ -113,6 +115,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   void DropSchema(duckdb::ClientContext& context, duckdb::DropInfo& info) override;
 
  private:
+  void EndTypes();
   /// Makes kObjectTable when it is not there.
   void EnsureObjectTable(LaminaTransaction& transaction);
 
@@ -125,7 +128,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   CommitId newest_commit_;  // of the snapshot it was read in
   uint64_t versions_ = 0;
   base::Mutex types_mu_;
-  std::unique_ptr<duckdb::Connection> types_;  // asks DuckDB for types, not us
+  std::unique_ptr<duckdb::Connection> types_;  // asks DuckDB for types, not us; while one loads
   std::atomic<duckdb::ClientContext*> types_context_{nullptr};
 };
 

@@ -1,5 +1,7 @@
 #include "sql/schema_entry.h"
 
+#include <algorithm>
+
 #include <arrow/type.h>
 #include <duckdb/catalog/catalog_entry/macro_catalog_entry.hpp>
 #include <duckdb/catalog/catalog_entry/type_catalog_entry.hpp>
@@ -397,6 +399,10 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
   }
   if (it->second->type == CatalogType::SEQUENCE_ENTRY)
     return AlterSequence(context, it->second->Cast<LaminaSequenceEntry>(), info);
+  if (info.type == duckdb::AlterType::SET_COMMENT ||
+      (info.type == duckdb::AlterType::SET_COLUMN_COMMENT &&
+       it->second->type == CatalogType::VIEW_ENTRY))
+    return Comment(context, *it->second, info);
   // DuckDB's other entries end the instance when they are asked for a change they do not know.
   if (it->second->type != CatalogType::VIEW_ENTRY)
     ThrowUnsupported("this change of an object is not there yet: " + info.ToString());
@@ -404,13 +410,46 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
   if (altered == nullptr)
     ThrowUnsupported("this change of a view is not there yet: " + info.ToString());
   const auto type = it->second->type;
-  nlohmann::json definition = {{"sql", Text(*altered->GetInfo())}};
-  if (!altered->comment.IsNull()) definition["comment"] = altered->comment.ToString();
   const std::string old_name = it->second->name;
+  nlohmann::json definition =
+      lamina().GetObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, old_name));
+  definition["sql"] = Text(*altered->GetInfo());
   if (altered->name != old_name)
     lamina().DeleteObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, old_name));
   lamina().PutObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, altered->name),
                      definition);
+}
+
+void LaminaSchemaEntry::Comment(duckdb::ClientContext& context, duckdb::CatalogEntry& entry,
+                                duckdb::AlterInfo& info) {
+  const std::string key = LaminaCatalog::ObjectKey(KindOf(entry.type), name, entry.name);
+  nlohmann::json definition = lamina().GetObject(context, key);
+  if (info.type == duckdb::AlterType::SET_COMMENT) {
+    const duckdb::Value& comment = info.Cast<duckdb::SetCommentInfo>().comment_value;
+    definition.erase("comment");
+    if (!comment.IsNull()) definition["comment"] = comment.ToString();
+  } else {
+    const auto& change = info.Cast<duckdb::SetColumnCommentInfo>();
+    auto& view = entry.Cast<duckdb::ViewCatalogEntry>();
+    view.BindView(context);
+    const auto columns = view.GetColumnInfo();
+    const auto is_it = [&](const std::string& column) {
+      return duckdb::StringUtil::CIEquals(column, change.column_name);
+    };
+    const auto found = std::find_if(columns->names.begin(), columns->names.end(), is_it);
+    if (found == columns->names.end()) {
+      Throw(MakeSqlError("T2002", fmt::format("column does not exist: view={} column={}",
+                                              entry.name, change.column_name)));
+    }
+    auto& comments = definition["column_comments"];
+    if (change.comment_value.IsNull()) {
+      if (comments.is_object()) comments.erase(*found);
+    } else {
+      comments[*found] = change.comment_value.ToString();
+    }
+    if (comments.empty()) definition.erase("column_comments");
+  }
+  lamina().PutObject(context, key, definition);
 }
 
 void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::AlterTableInfo& info) {

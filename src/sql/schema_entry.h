@@ -60,6 +60,9 @@ class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
                                                      duckdb::CatalogType type,
                                                      const std::string& name);
   void AlterTable(duckdb::ClientContext& context, duckdb::AlterTableInfo& info);
+  /// COMMENT ON an object that is no table, or on a column of a view.
+  void Comment(duckdb::ClientContext& context, duckdb::CatalogEntry& entry,
+               duckdb::AlterInfo& info);
   // In sequence.cc.
   /// Makes the sequence of a SERIAL or identity column of a table that is about to be made or
   /// changed, and gives the column its default. `options` as CREATE SEQUENCE takes them.

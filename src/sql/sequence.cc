@@ -201,7 +201,9 @@ LaminaSequenceEntry::LaminaSequenceEntry(duckdb::Catalog& catalog,
       handle_{std::move(id),
               info.name,
               {info.start_value, info.increment, info.min_value, info.max_value, info.cycle}},
-      owner_(std::move(owner)) {}
+      owner_(std::move(owner)) {
+  if (!owner_.empty()) tags["owner"] = owner_;
+}
 
 duckdb::CreateSequenceInfo LaminaSequenceEntry::Definition() const {
   duckdb::CreateSequenceInfo out;

@@ -103,7 +103,7 @@ class LaminaSequenceEntry final : public duckdb::SequenceCatalogEntry {
                       duckdb::CreateSequenceInfo& info, std::string id, std::string owner);
 
   const SequenceHandle& handle() const { return handle_; }
-  /// The table that it ends with, as the database names it; "" = none.
+  /// The table that it ends with, as the database names it; "" = none. Also its tag "owner".
   const std::string& owner() const { return owner_; }
   /// As it was made.
   duckdb::CreateSequenceInfo Definition() const;

@@ -125,6 +125,8 @@ TEST_F(SequenceDatabaseTest, ACrashLeavesAGapAndGivesNothingTwice) {
 TEST_F(SequenceDatabaseTest, ACleanEndLeavesNoGapUnlessAnotherHasTakenABlock) {
   auto connection = sql_->Connect().ValueOrDie();
   ASSERT_TRUE(connection->Execute("CREATE SEQUENCE s").ok());
+  // A type that DuckDB is asked for.
+  ASSERT_TRUE(connection->Execute("CREATE TABLE t (e ENUM('a'), u UUID)").ok());
   EXPECT_EQ(Number(*connection, "SELECT nextval('s')"), 1);
   connection = nullptr;
   sql_ = nullptr;
