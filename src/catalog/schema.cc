@@ -130,6 +130,23 @@ Result<const Column*> ColumnToChange(const TableSchema& table, const std::string
 }
 
 // An initial value is held to what a written value is held to.
+bool HasNotNullMark(const arrow::KeyValueMetadata* metadata) {
+  if (metadata == nullptr) return false;
+  const auto mark = metadata->Get(kNotNullKey);
+  return mark.ok() && *mark == "true";
+}
+
+/// The metadata with the mark or without it; null when nothing is left.
+std::shared_ptr<const arrow::KeyValueMetadata> WithNotNullMark(
+    const std::shared_ptr<const arrow::KeyValueMetadata>& metadata, bool marked) {
+  auto out = metadata == nullptr ? std::make_shared<arrow::KeyValueMetadata>() : metadata->Copy();
+  while (out->Contains(kNotNullKey)) {
+    if (!out->Delete(kNotNullKey).ok()) break;
+  }
+  if (marked) out->Append(kNotNullKey, "true");
+  return out->size() == 0 ? nullptr : out;
+}
+
 Status CheckInitial(const TableSchema& table, const Column& column, const arrow::Scalar& initial) {
   if (!initial.type->Equals(*column.type)) {
     return Invalid(fmt::format(
@@ -272,6 +289,10 @@ Status TableSchema::Verify() const {
   return Status::OK();
 }
 
+bool RefusesNull(const arrow::Field& field) {
+  return !field.nullable() || HasNotNullMark(field.metadata().get());
+}
+
 // ---- Making and changing ----
 
 Result<TableSchemaPtr> MakeTable(TableId id, std::string name,
@@ -409,18 +430,30 @@ Result<TableSchemaPtr> WidenColumn(const TableSchema& table, const std::string& 
   return Next(std::move(next));
 }
 
+Result<TableSchemaPtr> SetNotNull(const TableSchema& table, const std::string& name) {
+  ARROW_ASSIGN_OR_RAISE(const Column* column, ColumnToChange(table, name));
+  TableSchema next = table;
+  // Not `nullable`: files with NULLs of the past are merged under the newest definition, and
+  // Parquet has no place for a NULL in a column that is required.
+  Column& changed = next.columns[static_cast<size_t>(column - table.columns.data())];
+  if (changed.nullable) changed.metadata = WithNotNullMark(changed.metadata, true);
+  return Next(std::move(next));
+}
+
 Result<TableSchemaPtr> DropNotNull(const TableSchema& table, const std::string& name) {
   ARROW_ASSIGN_OR_RAISE(const Column* column, ColumnToChange(table, name));
   if (IsKeyColumn(table, column->id)) {
     return Invalid(
         fmt::format("a key column stays not null: table={} column={}", table.name, name));
   }
-  if (column->nullable) {
+  if (column->nullable && !HasNotNullMark(column->metadata.get())) {
     return Invalid(
         fmt::format("the column is nullable already: table={} column={}", table.name, name));
   }
   TableSchema next = table;
-  next.columns[static_cast<size_t>(column - table.columns.data())].nullable = true;
+  Column& changed = next.columns[static_cast<size_t>(column - table.columns.data())];
+  changed.nullable = true;
+  changed.metadata = WithNotNullMark(changed.metadata, false);
   return Next(std::move(next));
 }
 
@@ -443,8 +476,9 @@ Result<TableSchemaPtr> SetColumnMetadata(
     const std::shared_ptr<const arrow::KeyValueMetadata>& metadata) {
   ARROW_ASSIGN_OR_RAISE(const Column* column, ColumnToChange(table, name));
   TableSchema next = table;
-  next.columns[static_cast<size_t>(column - table.columns.data())].metadata =
-      internal::UserMetadata(metadata);
+  Column& changed = next.columns[static_cast<size_t>(column - table.columns.data())];
+  changed.metadata =
+      WithNotNullMark(internal::UserMetadata(metadata), HasNotNullMark(column->metadata.get()));
   return Next(std::move(next));
 }
 

@@ -56,6 +56,12 @@ struct Column {
   std::shared_ptr<arrow::Scalar> initial = nullptr;
 };
 
+/// Key of a field's metadata, with the value "true": the column takes no NULL any more
+/// (SetNotNull). The field stays nullable, as rows of the past may hold one.
+inline constexpr char kNotNullKey[] = "lamina.not_null";
+/// Whether a write with NULL in this field is refused.
+bool RefusesNull(const arrow::Field& field);
+
 using lamina::Codec;
 using lamina::TableOptions;
 
@@ -130,10 +136,14 @@ Result<TableSchemaPtr> RenameColumn(const TableSchema& table, const std::string&
 /// files must not change).
 Result<TableSchemaPtr> WidenColumn(const TableSchema& table, const std::string& name,
                                    const std::shared_ptr<arrow::DataType>& type);
-/// NOT NULL to NULL only.
+/// From this version on. That the rows which are there hold no NULL is the caller's to check. Of a
+/// column that takes none already: the same once more.
+Result<TableSchemaPtr> SetNotNull(const TableSchema& table, const std::string& name);
+/// kInvalidArgument for a key column, and where NULL is taken already.
 Result<TableSchemaPtr> DropNotNull(const TableSchema& table, const std::string& name);
 Result<TableSchemaPtr> RenameTable(const TableSchema& table, const std::string& name);
-/// Replaces the user's metadata whole; null: none. Parquet's field ids are dropped.
+/// Replaces the user's metadata whole; null: none. Parquet's field ids are dropped, and whether a
+/// column takes NULL stays.
 Result<TableSchemaPtr> SetTableMetadata(
     const TableSchema& table, const std::shared_ptr<const arrow::KeyValueMetadata>& metadata);
 Result<TableSchemaPtr> SetColumnMetadata(

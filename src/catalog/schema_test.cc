@@ -347,6 +347,36 @@ TEST(EvolutionTest, ColumnsAreAddedDroppedAndRenamedWithStableIds) {
   EXPECT_EQ(KeyNames(RenameColumn(*first, "a", "z")), std::vector<std::string>{"z"});
 }
 
+TEST(EvolutionTest, NotNullIsAMarkThatOtherMetadataLeavesAlone) {
+  const auto first = Must(MakeTable(
+      {16}, "t",
+      arrow::schema({arrow::field("a", arrow::int64(), false), arrow::field("b", arrow::int64())}),
+      {.names = {"a"}}));
+  const auto refuses = [](const TableSchemaPtr& table) {
+    return RefusesNull(*table->ToArrow()->GetFieldByName("b"));
+  };
+  EXPECT_FALSE(refuses(first));
+  const auto marked = Must(SetNotNull(*first, "b"));
+  EXPECT_TRUE(refuses(marked));
+  EXPECT_TRUE(marked->FindColumn("b")->nullable);  // files keep NULLs of the past
+  const auto batch =
+      arrow::RecordBatch::Make(marked->ToArrow(), 1,
+                               {Must(arrow::MakeArrayFromScalar(*arrow::MakeScalar(int64_t{1}), 1)),
+                                Must(arrow::MakeArrayOfNull(arrow::int64(), 1))});
+  EXPECT_EQ(CodeOf(CheckBatch(*marked, *batch)), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(CheckBatch(*first, *batch).ok());
+  const auto described =
+      Must(SetColumnMetadata(*marked, "b", arrow::key_value_metadata({{"unit", "m"}})));
+  EXPECT_TRUE(refuses(described));
+  EXPECT_TRUE(refuses(Must(SetColumnMetadata(*described, "b", nullptr))));
+  const auto free = Must(DropNotNull(*described, "b"));
+  EXPECT_FALSE(refuses(free));
+  EXPECT_EQ(Must(free->FindColumn("b")->metadata->Get("unit")), "m");
+  EXPECT_EQ(Refusal(DropNotNull(*free, "b"), kInvalid, "already"), "");
+  EXPECT_EQ(Refusal(DropNotNull(*marked, "a"), kInvalid, "key column"), "");
+  EXPECT_FALSE(Must(SetNotNull(*first, "a"))->FindColumn("a")->nullable);
+}
+
 TEST(EvolutionTest, AnInitialValueBelongsToItsColumn) {
   const auto first = Must(Make({arrow::field("a", arrow::int32())}, Names({"a"})));
   const auto seven = arrow::MakeScalar(int16_t{7});

@@ -132,6 +132,9 @@ class GuardedTransaction final : public Session {
       const std::optional<std::vector<std::string>>& columns) override {
     return base::Guarded([&] { return impl_.GetEncoded(table, key, system, valid, columns); });
   }
+  Status SetNotNull(const std::string& table, const std::string& column) override {
+    return base::Guarded([&] { return impl_.SetNotNull(table, column); });
+  }
   Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override {
     return base::Guarded([&] { return impl_.NoteRead(table, keys); });
   }

@@ -29,6 +29,10 @@ class Session : public Transaction {
   /// gives now. kAlreadyExists (another table has the name), kInvalidArgument (a value does not fit
   /// a wider type), kNotFound, kInternal (not the next version).
   virtual Status Replace(catalog::TableSchemaPtr next) = 0;
+  /// The column takes no NULL from now on; one that takes none already stays as it is.
+  /// kInvalidArgument when a row that is known now, valid at whatever time, holds one. The commit
+  /// is a kConflict when the table was written meanwhile, whatever the isolation.
+  virtual Status SetNotNull(const std::string& table, const std::string& column) = 0;
   /// From now on writes are those of this layer (kWriterKey).
   virtual void WriteAs(std::string layer) = 0;
   /// Like Put, into a table without a key: gives the row id of the first row; the others follow it.

@@ -447,6 +447,30 @@ Status TransactionImpl::NoteConstraint(const std::string& table, const catalog::
   return Status::OK();
 }
 
+Status TransactionImpl::SetNotNull(const std::string& table, const std::string& column) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto old, Table(table));
+  const auto field = old->ToArrow()->GetFieldByName(column);
+  if (field != nullptr && catalog::RefusesNull(*field)) return Status::OK();
+  ARROW_ASSIGN_OR_RAISE(auto next, catalog::SetNotNull(*old, column));
+  ARROW_ASSIGN_OR_RAISE(const auto context, Context());
+  ScanOptions options;
+  options.columns = {column};
+  options.filter = IsNull(column);
+  options.valid = ValidPeriod::All();
+  options.limit = 1;
+  options.order_by_key = false;
+  ARROW_ASSIGN_OR_RAISE(auto scan, PrepareScan(context, old, options));
+  ARROW_ASSIGN_OR_RAISE(const auto reader, RunScan(context, std::move(scan)));
+  ARROW_ASSIGN_OR_RAISE(const auto found, reader->Next());
+  if (found != nullptr && found->num_rows() > 0) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("a row holds NULL: table={} column={}", table, column));
+  }
+  reads_.ranges.push_back({old->id, catalog::KeyRange::All()});
+  return Replace(std::move(next));
+}
+
 Status TransactionImpl::NoteRead(catalog::TableId table, const catalog::KeyRange& keys) {
   ARROW_RETURN_NOT_OK(CheckOpen());
   if (options_.isolation == Isolation::kSerializable) reads_.ranges.push_back({table, keys});

@@ -64,6 +64,7 @@ class TransactionImpl final : public Session {
   catalog::TableSchemaPtr FindTable(const std::string& name) const override;
   std::vector<catalog::TableSchemaPtr> Tables() const override;
   Status Replace(catalog::TableSchemaPtr next) override;
+  Status SetNotNull(const std::string& table, const std::string& column) override;
   void WriteAs(std::string layer) override { layer_ = std::move(layer); }
   Result<int64_t> Append(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
                          const WriteOptions& options) override;

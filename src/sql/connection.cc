@@ -8,7 +8,11 @@
 #include <atomic>
 #include <utility>
 
+#include <duckdb/catalog/catalog_search_path.hpp>
 #include <duckdb/main/valid_checker.hpp>
+#include <duckdb/parser/parsed_data/alter_info.hpp>
+#include <duckdb/parser/statement/alter_statement.hpp>
+#include <duckdb/parser/statement/create_statement.hpp>
 #include <fmt/format.h>
 
 #include "base/clock.h"
@@ -254,6 +258,7 @@ class StatementImpl final : public SqlStatement {
  private:
   ConnectionImpl* const connection_;
   const std::string text_;
+  ColumnClauses clauses_;
   duckdb::unique_ptr<duckdb::PreparedStatement> prepared_;  // null: the session runs it itself
   std::vector<std::string> types_;
   std::vector<SqlColumn> columns_;
@@ -347,6 +352,40 @@ class ConnectionImpl final : public Connection {
                         "ROLLBACK, or ROLLBACK TO a savepoint");
   }
 
+  /// Gives the catalogue what the text of the statement that runs next says of columns. T4009 when
+  /// its table is none of ours.
+  Status SayColumnClauses(const ColumnClauses& clauses, const duckdb::SQLStatement& statement) {
+    state_->column_clauses = clauses;
+    if (clauses.empty()) return Status::OK();
+    auto& context = *duck_.context;
+    bool ours = true;
+    context.RunFunctionInTransaction([&] {
+      if (statement.type == duckdb::StatementType::CREATE_STATEMENT) {
+        const auto& info = *statement.Cast<duckdb::CreateStatement>().info;
+        std::string catalog = info.catalog;
+        std::string schema = info.schema;
+        duckdb::Binder::BindSchemaOrCatalog(context, catalog, schema);
+        if (catalog.empty())
+          catalog = duckdb::ClientData::Get(context).catalog_search_path->GetDefault().catalog;
+        ours = duckdb::Catalog::GetCatalog(context, catalog).GetCatalogType() == "lamina";
+      } else if (statement.type == duckdb::StatementType::ALTER_STATEMENT) {
+        const auto& info = *statement.Cast<duckdb::AlterStatement>().info;
+        std::string catalog = info.catalog;
+        std::string schema = info.schema;
+        duckdb::Binder::BindSchemaOrCatalog(context, catalog, schema);
+        auto entry = duckdb::Catalog::GetEntry(context, catalog, schema,
+                                               {duckdb::CatalogType::TABLE_ENTRY, info.name},
+                                               duckdb::OnEntryNotFound::RETURN_NULL);
+        ours = entry == nullptr || entry->ParentCatalog().GetCatalogType() == "lamina";
+      }
+    });
+    if (ours) return Status::OK();
+    state_->column_clauses.clear();
+    return MakeSqlError("T4009",
+                        "SERIAL, identity columns and NOT NULL in ADD COLUMN are for the tables of "
+                        "the database, not for DuckDB's");
+  }
+
   /// Runs one statement of `sql`.
   Result<std::unique_ptr<SqlResult>> Run(std::string_view sql, const StatementSpan& span,
                                          const SqlParameters& parameters) {
@@ -360,6 +399,8 @@ class ConnectionImpl final : public Connection {
     ARROW_RETURN_NOT_OK(CheckNotAborted());
     std::string text(sql.substr(span.begin, span.end - span.begin));
     const auto actions = TakeReferenceActions(span.tokens, span.begin, &text);
+    auto clauses = TakeColumnClauses(span, &text);
+    if (!clauses.ok()) return Failed(WithExcerpt(clauses.status(), sql));
     Result<std::unique_ptr<SqlResult>> result =
         AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
           auto statements = duck_.context->ParseStatements(text);
@@ -371,6 +412,7 @@ class ConnectionImpl final : public Connection {
           for (auto& statement : statements) {
             ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statement));
             if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
+            ARROW_RETURN_NOT_OK(SayColumnClauses(*clauses, *statement));
             ARROW_ASSIGN_OR_RAISE(
                 last, RunRetrying(
                           sql, span.begin, TagOf(statement->type),
@@ -639,15 +681,18 @@ Status StatementImpl::Init() {
   ARROW_ASSIGN_OR_RAISE(const Control control, ControlParser(text_, spans[0]).Parse());
   if (control.kind != ControlKind::kNone) return Status::OK();
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
+  // From its first word on: what stands before may be a byte order mark.
+  std::string statement = text_.substr(spans[0].begin);
+  const auto actions = TakeReferenceActions(spans[0].tokens, spans[0].begin, &statement);
+  auto clauses = TakeColumnClauses(spans[0], &statement);
+  if (!clauses.ok()) return WithExcerpt(clauses.status(), text_);
+  clauses_ = *std::move(clauses);
   return AtDuckDBBorder(text_, 0, [&]() -> Status {
-    // From its first word on: what stands before may be a byte order mark.
-    std::string text = text_.substr(spans[0].begin);
     auto& context = *connection_->duck().context;
-    const auto actions = TakeReferenceActions(spans[0].tokens, spans[0].begin, &text);
     if (actions.empty()) {
-      prepared_ = context.Prepare(text);
+      prepared_ = context.Prepare(statement);
     } else {
-      auto statements = context.ParseStatements(text);
+      auto statements = context.ParseStatements(statement);
       ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statements.at(0)));
       prepared_ = context.Prepare(std::move(statements[0]));
     }
@@ -678,6 +723,8 @@ Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& p
   }
   return AtDuckDBBorder(text_, 0, [&]() -> Result<std::unique_ptr<SqlResult>> {
     duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
+    ARROW_RETURN_NOT_OK(
+        connection_->SayColumnClauses(clauses_, *prepared_->data->unbound_statement));
     for (size_t i = 0; i < parameters.size(); ++i)
       values[std::to_string(i + 1)] =
           duckdb::BoundParameterData(ToDuckDB(*prepared_->context, parameters[i]));

@@ -1,5 +1,7 @@
 #include "lamina/connection.h"
 
+#include <filesystem>
+
 #include <gtest/gtest.h>
 
 namespace lamina {
@@ -64,6 +66,31 @@ TEST(ConnectionTest, GivesArrowBatches) {
     rows += batch->num_rows();
   }
   EXPECT_EQ(rows, 5000);
+}
+
+TEST(ConnectionTest, ACopyReportsProgressAndChangesNothingWhenItIsCancelled) {
+  const std::string file =
+      (std::filesystem::temp_directory_path() / "lamina_connection_test.csv").string();
+  const auto c = Connect();
+  ASSERT_TRUE(c->Execute("COPY (SELECT range AS id, range::VARCHAR || ' and some text' AS v FROM "
+                         "range(1000000)) TO '" +
+                         file + "' (FORMAT csv)")
+                  .ok());
+  ASSERT_TRUE(c->Execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR)").ok());
+  int calls = 0;
+  c->SetProgressCallback([&](const SqlProgress& progress) {
+    EXPECT_LE(progress.fraction, 1);
+    return ++calls < 2;
+  });
+  const Status cancelled = c->Execute("COPY t FROM '" + file + "'").status();
+  EXPECT_EQ(calls, 2);
+  ASSERT_NE(SqlErrorOf(cancelled), nullptr) << cancelled.ToString();
+  EXPECT_EQ(SqlErrorOf(cancelled)->code, "T4006");
+  c->SetProgressCallback(nullptr);
+  const auto rows = c->Execute("SELECT count(*) FROM t").ValueOrDie();
+  ASSERT_TRUE(rows->NextRow().ValueOrDie());
+  EXPECT_EQ(rows->Text(0), "0");
+  std::filesystem::remove(file);
 }
 
 }  // namespace

@@ -512,6 +512,55 @@ Diagnosis Internal(const DuckDBError& error) {
   return out;
 }
 
+/// The text up to the end of its line.
+std::string Line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
+
+/// A line of a CSV or JSON file: file, place and cause out of a page of settings and advice.
+std::optional<Diagnosis> OfFile(const DuckDBError& error) {
+  const std::string& m = error.message;
+  constexpr std::string_view kCsv = "CSV Error on Line: ";
+  constexpr std::string_view kCsvFile = "  file = ";
+  constexpr std::string_view kJson = "JSON transform error in file \"";
+  constexpr std::string_view kMalformed = "Malformed JSON in file \"";
+  constexpr std::string_view kColumn = "Error when converting column \"";
+  Diagnosis out{std::string(ByType(error.type, "")), "", "", ""};
+  if (m.starts_with(kCsv) && Has(m, kCsvFile)) {
+    std::string place =
+        fmt::format("file={} line={}", Line(m.substr(m.find(kCsvFile) + kCsvFile.size())),
+                    Line(m.substr(kCsv.size())));
+    // Below the line as it stands in the file, of which there may be several.
+    std::string cause;
+    if (const size_t at = m.find(kColumn); at != std::string::npos) {
+      const std::string rest = Line(m.substr(at + kColumn.size()));
+      place += " column=" + rest.substr(0, rest.find('"'));
+      cause = rest.substr(std::min(rest.size(), rest.find('"') + 3));
+    } else if (const size_t original = m.find("\nOriginal Line: "); original != std::string::npos) {
+      const size_t next = m.find('\n', original + 1);
+      cause = next == std::string::npos ? "" : Line(m.substr(next + 1));
+    }
+    out.message = fmt::format("a line of a CSV file cannot be read: {} cause={}", place, cause);
+    out.hint =
+        "options such as HEADER, DELIMITER, NULLSTR and STRICT_MODE say how the file is read";
+    return out;
+  }
+  for (const std::string_view begin : {kJson, kMalformed}) {
+    if (!m.starts_with(begin)) continue;
+    const std::string file = m.substr(begin.size(), m.find('"', begin.size()) - begin.size());
+    const std::string rest = Line(m.substr(begin.size() + file.size()));
+    const size_t line = rest.find("line ");
+    const size_t colon = rest.find(": ");
+    if (colon == std::string::npos) return std::nullopt;
+    out.message =
+        fmt::format("a line of a JSON file cannot be read: file={}{} cause={}", file,
+                    line == std::string::npos || line > colon
+                        ? ""
+                        : fmt::format(" line={}", rest.substr(line + 5, colon - line - 5)),
+                    rest.substr(colon + 2));
+    return out;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 DuckDBError::DuckDBError(const duckdb::ErrorData& error)
@@ -555,6 +604,7 @@ Diagnosis Diagnose(const DuckDBError& error, std::string_view statement,
   }
   if (subtype == "NO_MATCHING_FUNCTION" || Has(error.message, "Could not choose a best candidate"))
     return NoFunction(error);
+  if (auto out = OfFile(error)) return *out;
   const Parts parts = Cut(error.message);
   if (error.type == ExceptionType::CATALOG || error.type == ExceptionType::BINDER) {
     if (auto out = ByShape(error, parts)) return *out;

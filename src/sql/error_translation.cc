@@ -127,14 +127,16 @@ Status MakeSqlError(std::string_view code, std::string message, std::string hint
 
 Status AsSqlError(const Status& status) {
   if (SqlErrorOf(status) != nullptr) return status;
-  return Make(SqlCodeOf(status), MessageOf(status), std::string(HintOf(status)), std::nullopt, "",
-              CodeOf(status));
+  // The layers below have one code for all that cannot be, SQL has one for this.
+  const bool read_only = MessageOf(status) == "database was opened read-only";
+  return Make(read_only ? "T5007" : SqlCodeOf(status), MessageOf(status),
+              std::string(HintOf(status)), std::nullopt, "", CodeOf(status));
 }
 
 duckdb::ErrorData ToDuckDB(const Status& status) {
   const SqlError* sql = SqlErrorOf(status);
   duckdb::unordered_map<duckdb::string, duckdb::string> extra;
-  extra[kCodeKey] = sql != nullptr ? sql->code : SqlCodeOf(status);
+  extra[kCodeKey] = sql != nullptr ? sql->code : SqlErrorOf(AsSqlError(status))->code;
   extra[kErrorKey] = std::to_string(static_cast<int>(CodeOf(status)));
   extra[kMessageKey] = MessageOf(status);
   extra[kHintKey] = HintOf(status);

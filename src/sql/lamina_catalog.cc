@@ -18,6 +18,7 @@
 #include <duckdb/storage/database_size.hpp>
 #include <fmt/format.h>
 
+#include "base/scope_guard.h"
 #include "db/session.h"
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
@@ -69,6 +70,20 @@ std::string Unescape(std::string_view name) {
   return out;
 }
 
+/// Its values bear its name, its definition does not: CREATE TYPE t AS t would be none.
+class TypeEntry final : public duckdb::TypeCatalogEntry {
+ public:
+  using TypeCatalogEntry::TypeCatalogEntry;
+  duckdb::unique_ptr<duckdb::CreateInfo> GetInfo() const override {
+    auto out = TypeCatalogEntry::GetInfo();
+    auto& type = out->Cast<duckdb::CreateTypeInfo>().type;
+    type = type.DeepCopy();
+    type.SetAlias("");
+    return out;
+  }
+  std::string ToSQL() const override { return GetInfo()->ToString(); }
+};
+
 /// The statement that a definition holds as text.
 duckdb::unique_ptr<duckdb::CreateInfo> ParseCreate(const std::string& sql) {
   duckdb::Parser parser;
@@ -113,7 +128,7 @@ const Dependents& CatalogSnapshot::DependentsOf(uint64_t table) const {
 }
 
 LaminaCatalog::LaminaCatalog(duckdb::AttachedDatabase& db, Database* database)
-    : Catalog(db), database_(database) {}
+    : Catalog(db), database_(database), sequences_(database) {}
 
 void LaminaCatalog::Initialize(bool) {}
 
@@ -134,6 +149,12 @@ duckdb::LogicalType LaminaCatalog::ParseType(const std::string& text) {
   return out;
 }
 
+void LaminaCatalog::EndTypes() {
+  base::MutexLock lock(&types_mu_);
+  types_context_ = nullptr;
+  types_ = nullptr;
+}
+
 std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transaction) {
   // The snapshot that is kept serves when nothing changed behind it or behind this transaction's
   // own: tables (through any interface) by the database's word, objects by ours. In this order: a
@@ -149,6 +170,8 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     if (newest && newest_ != nullptr && changed <= newest_commit_) return newest_;
     version = ++versions_;
   }
+  // A connection that is kept would hold the instance, which holds this catalogue: none would end.
+  const base::ScopeGuard end_types([this] { EndTypes(); });
   auto out = std::make_shared<CatalogSnapshot>(version);
   const auto add_schema = [&](const std::string& name) -> LaminaSchemaEntry& {
     auto& slot = out->schemas()[name];
@@ -183,7 +206,9 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
   }
   std::map<uint64_t, Dependents> dependents = ReadDependents(objects, tables);
   for (TableInfo& table : tables) {
-    if (table.name == kObjectTable || table.name.starts_with(kIndexTablePrefix)) continue;
+    if (table.name == kObjectTable || table.name == kSequenceTable ||
+        table.name.starts_with(kIndexTablePrefix))
+      continue;
     const auto [schema, name] = SplitTableName(table.name);
     LaminaSchemaEntry& entry = add_schema(schema);
     const auto definition = objects.find(ObjectKey("table", schema, name));
@@ -213,8 +238,13 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     if (definition.contains("comment"))
       info->comment = duckdb::Value(definition["comment"].get<std::string>());
     duckdb::unique_ptr<duckdb::CatalogEntry> entry;
+    const auto comments = definition.find("column_comments");
     if (kind == "view") {
       auto& view = info->Cast<duckdb::CreateViewInfo>();
+      if (comments != definition.end()) {
+        for (const auto& [column, comment] : comments->items())
+          view.column_comments_map[column] = duckdb::Value(comment.get<std::string>());
+      }
       entry = duckdb::make_uniq<duckdb::ViewCatalogEntry>(*this, schema, view);
     } else if (kind == "macro") {
       entry = duckdb::make_uniq<duckdb::ScalarMacroCatalogEntry>(
@@ -226,7 +256,11 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
       auto& type = info->Cast<duckdb::CreateTypeInfo>();
       type.type = ParseType(definition.at("type"));
       type.type.SetAlias(type.name);
-      entry = duckdb::make_uniq<duckdb::TypeCatalogEntry>(*this, schema, type);
+      entry = duckdb::make_uniq<TypeEntry>(*this, schema, type);
+    } else if (kind == "sequence") {
+      entry = duckdb::make_uniq<LaminaSequenceEntry>(
+          *this, schema, info->Cast<duckdb::CreateSequenceInfo>(), definition.at("id"),
+          definition.value("owner", ""));
     } else {
       Throw(MakeSqlError("T4009", "the catalogue holds an object of an unknown kind: " + kind,
                          "the database was written by a newer LaminaDB"));
@@ -268,6 +302,14 @@ void LaminaCatalog::DeleteObject(duckdb::ClientContext& context, const std::stri
   transaction.DefinitionsChanged();
 }
 
+nlohmann::json LaminaCatalog::GetObject(duckdb::ClientContext& context, const std::string& key) {
+  auto& transaction = LaminaTransaction::Get(context, *this);
+  const auto row = ValueOrThrow(
+      transaction.data().Get(kObjectTable, {std::make_shared<arrow::StringScalar>(key)}));
+  if (row->num_rows() == 0) Throw(MakeSqlError("T2010", "object does not exist: " + key));
+  return nlohmann::json::parse(static_cast<const arrow::StringArray&>(*row->column(1)).GetView(0));
+}
+
 duckdb::optional_idx LaminaCatalog::GetCatalogVersion(duckdb::ClientContext& context) {
   return LaminaTransaction::Get(context, *this).definitions().version();
 }
@@ -299,7 +341,7 @@ void LaminaCatalog::DropSchema(duckdb::ClientContext& context, duckdb::DropInfo&
   std::vector<duckdb::DropInfo> drops;
   for (const auto type : {duckdb::CatalogType::VIEW_ENTRY, duckdb::CatalogType::TABLE_ENTRY,
                           duckdb::CatalogType::MACRO_ENTRY, duckdb::CatalogType::TABLE_MACRO_ENTRY,
-                          duckdb::CatalogType::TYPE_ENTRY}) {
+                          duckdb::CatalogType::SEQUENCE_ENTRY, duckdb::CatalogType::TYPE_ENTRY}) {
     schema->Scan(context, type, [&](duckdb::CatalogEntry& entry) {
       if (entry.type != type) return;
       duckdb::DropInfo drop;

@@ -3,7 +3,8 @@
 // Tables are the database's own; what SQL knows of them beyond LaminaDB (defaults, checks,
 // generated columns, comments) and all other objects (schemas, views, macros, types, sequences) are
 // rows of the table kObjectTable: key "kind/schema/name", JSON. They are read and written in the
-// transaction, so a snapshot sees the definitions of its moment.
+// transaction, so a snapshot sees the definitions of its moment. What sequences count lies apart
+// (sequence.h).
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@
 #include "base/mutex.h"
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
+#include "sql/sequence.h"
 
 namespace lamina::sql {
 
@@ -70,12 +72,16 @@ class LaminaCatalog final : public duckdb::Catalog {
   /// `commit`: the newest that may hold the change.
   void EndDefinitionCommit(CommitId commit);
 
+  SequenceCounters& sequences() { return sequences_; }
+
   // Objects beside tables. `key` as ObjectKey makes it.
   static std::string ObjectKey(const char* kind, const std::string& schema,
                                const std::string& name);
   void PutObject(duckdb::ClientContext& context, const std::string& key,
                  const nlohmann::json& definition);
   void DeleteObject(duckdb::ClientContext& context, const std::string& key);
+  /// As it is in the transaction; throws when there is none.
+  nlohmann::json GetObject(duckdb::ClientContext& context, const std::string& key);
   duckdb::LogicalType ParseType(const std::string& text);
 
   // duckdb::Catalog
@@ -122,10 +128,12 @@ class LaminaCatalog final : public duckdb::Catalog {
   void DropSchema(duckdb::ClientContext& context, duckdb::DropInfo& info) override;
 
  private:
+  void EndTypes();
   /// Makes kObjectTable when it is not there.
   void EnsureObjectTable(LaminaTransaction& transaction);
 
   Database* const database_;
+  SequenceCounters sequences_;
   std::atomic<int> definition_commits_{0};    // under way
   std::atomic<uint64_t> objects_changed_{0};  // no later commit changed an object
   base::Mutex mu_;
@@ -133,7 +141,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   CommitId newest_commit_;  // of the snapshot it was read in
   uint64_t versions_ = 0;
   base::Mutex types_mu_;
-  std::unique_ptr<duckdb::Connection> types_;  // asks DuckDB for types, not us
+  std::unique_ptr<duckdb::Connection> types_;  // asks DuckDB for types, not us; while one loads
   std::atomic<duckdb::ClientContext*> types_context_{nullptr};
 };
 

@@ -6,6 +6,7 @@
 #include <duckdb/catalog/catalog_entry/macro_catalog_entry.hpp>
 #include <duckdb/catalog/catalog_entry/type_catalog_entry.hpp>
 #include <duckdb/common/enums/catalog_type.hpp>
+#include <duckdb/parser/constraints/check_constraint.hpp>
 #include <duckdb/parser/constraints/foreign_key_constraint.hpp>
 #include <duckdb/parser/constraints/not_null_constraint.hpp>
 #include <duckdb/parser/constraints/unique_constraint.hpp>
@@ -23,10 +24,12 @@
 #include <duckdb/planner/parsed_data/bound_create_table_info.hpp>
 #include <fmt/format.h>
 
+#include "sql/alter_column.h"
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
 #include "sql/reference_actions.h"
+#include "sql/session_state.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
@@ -51,6 +54,8 @@ const char* KindOf(CatalogType type) {
       return "type";
     case CatalogType::INDEX_ENTRY:
       return "index";
+    case CatalogType::SEQUENCE_ENTRY:
+      return "sequence";
     default:
       return "object";
   }
@@ -58,6 +63,12 @@ const char* KindOf(CatalogType type) {
 
 [[noreturn]] void ThrowUnsupported(const std::string& what, std::string hint = {}) {
   Throw(MakeSqlError("T4009", what, std::move(hint)));
+}
+
+/// What the statement's text says of columns beyond DuckDB's grammar.
+ColumnClauses ClausesOf(duckdb::ClientContext& context) {
+  const auto session = context.registered_state->Get<SessionState>(SessionState::kKey);
+  return session == nullptr ? ColumnClauses() : session->column_clauses;
 }
 
 /// The statement that makes the object again, without the names of where it is.
@@ -120,10 +131,17 @@ void LaminaSchemaEntry::Scan(CatalogType type,
     case CatalogType::TABLE_FUNCTION_ENTRY:
     case CatalogType::TYPE_ENTRY:
     case CatalogType::INDEX_ENTRY:
-      for (auto& [key, entry] : Of(type)) callback(*entry);
+      for (auto& [key, entry] : Of(type)) {
+        if (entry->type != CatalogType::SEQUENCE_ENTRY) callback(*entry);
+      }
+      return;
+    case CatalogType::SEQUENCE_ENTRY:
+      for (auto& [key, entry] : Of(type)) {
+        if (entry->type == type) callback(*entry);
+      }
       return;
     default:
-      return;  // it would cast a table to a sequence
+      return;
   }
 }
 
@@ -138,10 +156,15 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::LookupEntry(
     case CatalogType::TABLE_MACRO_ENTRY:
     case CatalogType::TABLE_FUNCTION_ENTRY:
     case CatalogType::TYPE_ENTRY:
-    case CatalogType::INDEX_ENTRY: {
+    case CatalogType::INDEX_ENTRY:
+    case CatalogType::SEQUENCE_ENTRY: {
       Entries& entries = current.Of(lookup.GetCatalogType());
       const auto it = entries.find(lookup.GetEntryName());
-      return it == entries.end() ? nullptr : it->second.get();
+      if (it == entries.end()) return nullptr;
+      // DuckDB would cast one to the other.
+      const bool sequence = lookup.GetCatalogType() == CatalogType::SEQUENCE_ENTRY;
+      return (it->second->type == CatalogType::SEQUENCE_ENTRY) == sequence ? it->second.get()
+                                                                           : nullptr;
     }
     default:
       return nullptr;
@@ -190,11 +213,20 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::Created(
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
     duckdb::CatalogTransaction transaction, duckdb::BoundCreateTableInfo& bound) {
   auto& context = transaction.GetContext();
-  auto& info = bound.Base().Cast<duckdb::CreateTableInfo>();
+  // A copy: a plan that is kept may be run again.
+  auto copy = bound.Base().Copy();
+  auto& info = copy->Cast<duckdb::CreateTableInfo>();
   if (!MayCreate(context, CatalogType::TABLE_ENTRY, info.table, info.on_conflict)) return nullptr;
   if (TableName(name, info.table).starts_with(kIndexTablePrefix))
     Throw(MakeSqlError(
         "T2015", "names that begin with _lamina_index_ are the database's own: " + info.table));
+  for (const auto& [column_name, clause] : ClausesOf(context)) {
+    auto& column = info.columns.GetColumnMutable(column_name);
+    if (clause.sequence.has_value())
+      CreateColumnSequence(context, info.table, column, *clause.sequence);
+    if (clause.not_null)
+      info.constraints.push_back(duckdb::make_uniq<duckdb::NotNullConstraint>(column.Logical()));
+  }
   KeyDeclaration key;
   std::vector<IndexDefinition> indexes;
   std::vector<const duckdb::ForeignKeyConstraint*> foreign_keys;
@@ -380,10 +412,6 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateIndex(
   MakeIndex(context, lamina(), name, stored, std::move(index));
   return Created(context, CatalogType::INDEX_ENTRY, info.index_name);
 }
-duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateSequence(
-    duckdb::CatalogTransaction, duckdb::CreateSequenceInfo&) {
-  ThrowUnsupported("sequences are not there yet", "CREATE TEMPORARY SEQUENCE is");
-}
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTableFunction(
     duckdb::CatalogTransaction, duckdb::CreateTableFunctionInfo& info) {
   ThrowUnsupported("functions of this kind are not kept in a database: " + info.name);
@@ -415,9 +443,13 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
   const std::string entry_name = it->second->name;
   const CatalogType type = it->second->type;
   if (type != info.type) {
-    Throw(MakeSqlError(info.type == CatalogType::VIEW_ENTRY ? "T2006" : "T2001",
+    Throw(MakeSqlError(info.type == CatalogType::VIEW_ENTRY    ? "T2006"
+                       : info.type == CatalogType::TABLE_ENTRY ? "T2001"
+                                                               : "T2010",
                        fmt::format("{} is a {}", entry_name, KindOf(type)),
-                       fmt::format("DROP {}", type == CatalogType::VIEW_ENTRY ? "VIEW" : "TABLE")));
+                       fmt::format("DROP {}", type == CatalogType::VIEW_ENTRY       ? "VIEW"
+                                              : type == CatalogType::SEQUENCE_ENTRY ? "SEQUENCE"
+                                                                                    : "TABLE")));
   }
   if (type == CatalogType::INDEX_ENTRY) {
     auto& definitions = LaminaTransaction::Get(context, catalog).definitions();
@@ -426,8 +458,18 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
     return DropIndex(context, lamina(), name, table->Cast<LaminaTableEntry>().table().name,
                      index.index());
   }
-  if (type == CatalogType::TABLE_ENTRY)
-    DropTable(context, it->second->Cast<LaminaTableEntry>(), info.cascade);
+  if (type == CatalogType::SEQUENCE_ENTRY)
+    return DropSequence(context, it->second->Cast<LaminaSequenceEntry>(), info.cascade);
+  if (type == CatalogType::TABLE_ENTRY) {
+    auto& entry = it->second->Cast<LaminaTableEntry>();
+    const std::string table = entry.table().name;
+    DropTable(context, entry, info.cascade);
+    lamina().DeleteObject(context, LaminaCatalog::ObjectKey("table", name, entry_name));
+    ForOwnedSequences(context, table, [&](LaminaSchemaEntry& in, LaminaSequenceEntry& sequence) {
+      in.DropSequence(context, sequence, info.cascade);
+    });
+    return;
+  }
   lamina().DeleteObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, entry_name));
 }
 
@@ -570,6 +612,12 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
     return ChangeIndex(context, lamina(), name, table->Cast<LaminaTableEntry>().table().name,
                        index);
   }
+  if (it->second->type == CatalogType::SEQUENCE_ENTRY)
+    return AlterSequence(context, it->second->Cast<LaminaSequenceEntry>(), info);
+  if (info.type == duckdb::AlterType::SET_COMMENT ||
+      (info.type == duckdb::AlterType::SET_COLUMN_COMMENT &&
+       it->second->type == CatalogType::VIEW_ENTRY))
+    return Comment(context, *it->second, info);
   // DuckDB's other entries end the instance when they are asked for a change they do not know.
   if (it->second->type != CatalogType::VIEW_ENTRY)
     ThrowUnsupported("this change of an object is not there yet: " + info.ToString());
@@ -577,13 +625,46 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
   if (altered == nullptr)
     ThrowUnsupported("this change of a view is not there yet: " + info.ToString());
   const auto type = it->second->type;
-  nlohmann::json definition = {{"sql", Text(*altered->GetInfo())}};
-  if (!altered->comment.IsNull()) definition["comment"] = altered->comment.ToString();
   const std::string old_name = it->second->name;
+  nlohmann::json definition =
+      lamina().GetObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, old_name));
+  definition["sql"] = Text(*altered->GetInfo());
   if (altered->name != old_name)
     lamina().DeleteObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, old_name));
   lamina().PutObject(context, LaminaCatalog::ObjectKey(KindOf(type), name, altered->name),
                      definition);
+}
+
+void LaminaSchemaEntry::Comment(duckdb::ClientContext& context, duckdb::CatalogEntry& entry,
+                                duckdb::AlterInfo& info) {
+  const std::string key = LaminaCatalog::ObjectKey(KindOf(entry.type), name, entry.name);
+  nlohmann::json definition = lamina().GetObject(context, key);
+  if (info.type == duckdb::AlterType::SET_COMMENT) {
+    const duckdb::Value& comment = info.Cast<duckdb::SetCommentInfo>().comment_value;
+    definition.erase("comment");
+    if (!comment.IsNull()) definition["comment"] = comment.ToString();
+  } else {
+    const auto& change = info.Cast<duckdb::SetColumnCommentInfo>();
+    auto& view = entry.Cast<duckdb::ViewCatalogEntry>();
+    view.BindView(context);
+    const auto columns = view.GetColumnInfo();
+    const auto is_it = [&](const std::string& column) {
+      return duckdb::StringUtil::CIEquals(column, change.column_name);
+    };
+    const auto found = std::find_if(columns->names.begin(), columns->names.end(), is_it);
+    if (found == columns->names.end()) {
+      Throw(MakeSqlError("T2002", fmt::format("column does not exist: view={} column={}",
+                                              entry.name, change.column_name)));
+    }
+    auto& comments = definition["column_comments"];
+    if (change.comment_value.IsNull()) {
+      if (comments.is_object()) comments.erase(*found);
+    } else {
+      comments[*found] = change.comment_value.ToString();
+    }
+    if (comments.empty()) definition.erase("column_comments");
+  }
+  lamina().PutObject(context, key, definition);
 }
 
 void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::AlterTableInfo& info) {
@@ -611,6 +692,24 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
     }
     said.columns = std::move(columns);
   };
+  const auto check_not_generated = [&](const std::string& column) {
+    if (!entry.GetColumn(column).Generated()) return;
+    ThrowUnsupported(
+        fmt::format("a generated column cannot be changed: table={} column={}", entry.name, column),
+        "drop it, and make the table anew with it");
+  };
+  // CHECKs and what generates columns, as they will be kept.
+  const auto for_each_expression =
+      [&](const std::function<void(duckdb::ParsedExpression&)>& visit) {
+        for (const auto& constraint : said.constraints) {
+          if (constraint->type == duckdb::ConstraintType::CHECK)
+            visit(*constraint->Cast<duckdb::CheckConstraint>().expression);
+        }
+        for (const auto& column : said.columns.Logical()) {
+          if (column.Generated())
+            visit(said.columns.GetColumnMutable(column.Logical()).GeneratedExpressionMutable());
+        }
+      };
   using duckdb::AlterTableType;
   switch (info.alter_table_type) {
     case AlterTableType::RENAME_TABLE: {
@@ -621,8 +720,14 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (TableName(name, new_name).starts_with(kIndexTablePrefix))
         Throw(MakeSqlError(
             "T2015", "names that begin with _lamina_index_ are the database's own: " + new_name));
+      ForOwnedSequences(context, stored, [&](LaminaSchemaEntry& in, LaminaSequenceEntry& of) {
+        in.PutSequence(context, of.Definition(), of.handle().id, TableName(name, new_name));
+      });
       ThrowIfError(data.RenameTable(stored, TableName(name, new_name)));
       said.table = new_name;
+      for_each_expression([&](duckdb::ParsedExpression& expression) {
+        if (!entry.ColumnExists(entry.name)) RenameTableIn(expression, entry.name, new_name);
+      });
       break;
     }
     case AlterTableType::RENAME_COLUMN: {
@@ -630,12 +735,9 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       check_column(rename.old_name);
       if (entry.ColumnExists(rename.new_name))
         Throw(MakeSqlError("T2011", "column exists already: " + rename.new_name));
-      for (const auto& constraint : said.constraints) {
-        if (constraint->type == duckdb::ConstraintType::CHECK)
-          ThrowUnsupported("columns of a table with CHECK constraints cannot be renamed yet");
-      }
       const std::string old_name = entry.GetColumn(rename.old_name).Name();
-      ThrowIfError(data.RenameColumn(stored, old_name, rename.new_name));
+      if (!entry.GetColumn(old_name).Generated())
+        ThrowIfError(data.RenameColumn(stored, old_name, rename.new_name));
       const auto renamed = [&](std::vector<std::string> columns) {
         std::replace(columns.begin(), columns.end(), old_name, rename.new_name);
         return columns;
@@ -657,6 +759,9 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       rebuild([&](duckdb::ColumnDefinition& column) {
         if (column.Name() == old_name) column.SetName(rename.new_name);
       });
+      for_each_expression([&](duckdb::ParsedExpression& expression) {
+        RenameColumnIn(expression, entry.name, old_name, rename.new_name);
+      });
       break;
     }
     case AlterTableType::ADD_COLUMN: {
@@ -670,12 +775,14 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (add.new_column.Generated())
         ThrowUnsupported("generated columns cannot be added to a table",
                          "make the table with them");
-      if (add.new_column.HasDefaultValue())
-        ThrowUnsupported("ADD COLUMN with DEFAULT is not there yet",
-                         "add it without, then ALTER COLUMN … SET DEFAULT and UPDATE the rows");
-      ThrowIfError(data.AddColumn(
-          stored, ValueOrThrow(ToStorageField(column, add.new_column.Type(), /*nullable=*/true))));
-      said.columns.AddColumn(add.new_column.Copy());
+      duckdb::ColumnDefinition added = add.new_column.Copy();
+      const ColumnClauses clauses = ClausesOf(context);
+      const auto clause = clauses.find(duckdb::StringUtil::Lower(column));
+      const bool said_more = clause != clauses.end();
+      if (said_more && clause->second.sequence.has_value())
+        CreateColumnSequence(context, entry.name, added, *clause->second.sequence);
+      AddColumn(context, entry, added, said_more && clause->second.not_null);
+      said.columns.AddColumn(std::move(added));
       break;
     }
     case AlterTableType::REMOVE_COLUMN: {
@@ -687,10 +794,13 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         if (key == column)
           Throw(MakeSqlError("T2013", "a column of the primary key cannot be dropped: " + column));
       }
-      for (const auto& constraint : said.constraints) {
-        if (constraint->type == duckdb::ConstraintType::CHECK)
-          ThrowUnsupported("columns of a table with CHECK constraints cannot be dropped yet");
-      }
+      for_each_expression([&](duckdb::ParsedExpression& expression) {
+        if (!NamesColumn(expression, entry.name, column)) return;
+        Throw(MakeSqlError("T2013",
+                           fmt::format("a CHECK constraint or generated column needs the column "
+                                       "that is to be dropped: table={} column={} expression={}",
+                                       entry.name, column, expression.ToString())));
+      });
       if (said.columns.GetColumn(column).Generated()) {
         rebuild(nullptr, column);
         break;
@@ -704,6 +814,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       const auto& change = info.Cast<duckdb::ChangeColumnTypeInfo>();
       check_column(change.column_name);
       const std::string column = entry.GetColumn(change.column_name).Name();
+      check_not_generated(column);
       const auto& tracked = entry.tracked_columns();
       if (std::find(tracked.begin(), tracked.end(), column) != tracked.end()) {
         Throw(MakeSqlError("T2013",
@@ -712,8 +823,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
                                        entry.name, column),
                            "DROP it, change the type, and make it again"));
       }
-      const auto field = ValueOrThrow(ToStorageField(column, change.target_type, true));
-      ThrowIfError(data.WidenColumn(stored, column, field->type()));
+      ChangeType(context, entry, column, change.target_type, change.expression.get());
       rebuild([&](duckdb::ColumnDefinition& of) {
         if (of.Name() == column) of.SetType(change.target_type);
       });
@@ -722,18 +832,37 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
     case AlterTableType::SET_DEFAULT: {
       const auto& change = info.Cast<duckdb::SetDefaultInfo>();
       check_column(change.column_name);
+      check_not_generated(change.column_name);
       rebuild([&](duckdb::ColumnDefinition& of) {
-        if (duckdb::StringUtil::CIEquals(of.Name(), change.column_name))
-          of.SetDefaultValue(change.expression == nullptr ? nullptr : change.expression->Copy());
+        if (!duckdb::StringUtil::CIEquals(of.Name(), change.column_name)) return;
+        of.SetDefaultValue(change.expression == nullptr ? nullptr : change.expression->Copy());
+        CheckDefault(context, entry, of);
       });
+      break;
+    }
+    case AlterTableType::SET_NOT_NULL: {
+      const auto& change = info.Cast<duckdb::SetNotNullInfo>();
+      check_column(change.column_name);
+      check_not_generated(change.column_name);
+      SetNotNull(context, entry, entry.GetColumn(change.column_name).Name());
+      break;
+    }
+    case AlterTableType::DROP_NOT_NULL: {
+      const auto& change = info.Cast<duckdb::DropNotNullInfo>();
+      check_column(change.column_name);
+      check_not_generated(change.column_name);
+      DropNotNull(context, entry, entry.GetColumn(change.column_name).Name());
       break;
     }
     default:
       ThrowUnsupported("this ALTER TABLE is not there yet");
   }
-  // NOT NULL counts columns, which may have moved: what the database says of it holds.
+  // NOT NULL and the key count columns, which may have moved: what the database says of them holds.
   for (auto it = said.constraints.begin(); it != said.constraints.end();) {
-    it = (*it)->type == duckdb::ConstraintType::NOT_NULL ? said.constraints.erase(it) : it + 1;
+    const bool from_below = (*it)->type == duckdb::ConstraintType::NOT_NULL ||
+                            ((*it)->type == duckdb::ConstraintType::UNIQUE &&
+                             (*it)->Cast<duckdb::UniqueConstraint>().IsPrimaryKey());
+    it = from_below ? said.constraints.erase(it) : it + 1;
   }
   ours.DefinitionsChanged();
   if (new_name != entry.name)

@@ -65,6 +65,24 @@ class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
   /// What DROP COLUMN does about indexes and foreign keys over the column. T2013.
   void DropDependentsOfColumn(duckdb::ClientContext& context, const LaminaTableEntry& table,
                               const std::string& column, bool cascade);
+  /// COMMENT ON an object that is no table, or on a column of a view.
+  void Comment(duckdb::ClientContext& context, duckdb::CatalogEntry& entry,
+               duckdb::AlterInfo& info);
+  // In sequence.cc.
+  /// Makes the sequence of a SERIAL or identity column of a table that is about to be made or
+  /// changed, and gives the column its default. `options` as CREATE SEQUENCE takes them.
+  void CreateColumnSequence(duckdb::ClientContext& context, const std::string& table,
+                            duckdb::ColumnDefinition& column, const std::string& options);
+  void PutSequence(duckdb::ClientContext& context, const duckdb::CreateSequenceInfo& info,
+                   const std::string& id, const std::string& owner);
+  void AlterSequence(duckdb::ClientContext& context, LaminaSequenceEntry& entry,
+                     duckdb::AlterInfo& info);
+  /// `cascade`: defaults that need it go; else T2013.
+  void DropSequence(duckdb::ClientContext& context, LaminaSequenceEntry& entry, bool cascade);
+  /// Sequences that end with the table, as the database names it. `visit` may change them.
+  void ForOwnedSequences(
+      duckdb::ClientContext& context, const std::string& table,
+      const std::function<void(LaminaSchemaEntry&, LaminaSequenceEntry&)>& visit);
 
   Entries relations_, macros_, table_macros_, types_, indexes_;
 };

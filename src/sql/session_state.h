@@ -2,10 +2,13 @@
 // ClientContext.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "lamina/database.h"
+#include "sql/column_clauses.h"
 #include "sql/duckdb_api.h"
 
 namespace lamina::sql {
@@ -24,6 +27,10 @@ struct SessionState final : duckdb::ClientContextState {
   bool read_only = false;
   /// Set by the transaction manager when a statement or COMMIT has committed something.
   std::optional<CommitResult> commit;
+  /// Of the statement under way: what its text said of columns beyond DuckDB's grammar.
+  ColumnClauses column_clauses;
+  /// What nextval gave last, by the sequence's id. Under the transaction's mu().
+  std::map<std::string, int64_t> current_values;
   /// Why the last commit failed, as DuckDB keeps only its text; OK when it did not.
   Status commit_error;
 };

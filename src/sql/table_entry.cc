@@ -241,7 +241,7 @@ duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(
         duckdb::make_uniq<duckdb::NotNullConstraint>(out->columns.GetColumn(column).Logical()));
   };
   for (const auto& field : table.schema->fields()) {
-    if (!field->nullable() || is_key(field->name())) add_not_null(field->name());
+    if (lamina::catalog::RefusesNull(*field) || is_key(field->name())) add_not_null(field->name());
   }
   if (said != nullptr) {
     for (const auto& constraint : said->constraints) {

@@ -114,7 +114,7 @@ TEST_F(TableTest, EveryTypeComesBackAsItWasWritten) {
   EXPECT_EQ(Rows("SELECT count(*) FROM t WHERE f = -170141183460469231731687303715884105728 AND "
                  "m > 1e300 AND t = 'ffffffff-ffff-ffff-ffff-ffffffffffff' AND ac = 'y' AND n < 0"),
             "1");
-  EXPECT_EQ(Fails("CREATE TABLE no (b BIT)"), "T4009");
+  EXPECT_EQ(Fails("CREATE TABLE no (b VARIANT)"), "T4009");
 }
 
 TEST_F(TableTest, ConstraintsRefuseTheWholeStatement) {

@@ -51,6 +51,10 @@ Result<CommitResult> LaminaTransaction::Commit() {
     data_ = nullptr;
     return CommitResult{};
   }
+  if (Status status = WriteCreatedSequences(); !status.ok()) {
+    data_ = nullptr;
+    return status;
+  }
   Result<CommitResult> result = data_->Commit();
   data_ = nullptr;
   return result;

@@ -1,6 +1,7 @@
 // A transaction of DuckDB over ours: one of LaminaDB and the catalogue as it sees it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -10,6 +11,7 @@
 #include "db/session.h"
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
+#include "sql/sequence.h"
 
 namespace lamina::sql {
 
@@ -33,14 +35,20 @@ class LaminaTransaction final : public duckdb::Transaction {
   /// After a change of a definition, or a return to a savepoint.
   void DefinitionsChanged();
 
+  /// Positions of sequences that this transaction has made, by id. Under mu().
+  std::map<std::string, SequencePosition>& created_sequences() { return created_sequences_; }
+
   Result<CommitResult> Commit();
   void Rollback();
   bool has_changed_definitions() const { return changed_definitions_; }
 
  private:
+  Status WriteCreatedSequences();
+
   LaminaCatalog& catalog_;
   Database* const database_;
   base::Mutex mu_;
+  std::map<std::string, SequencePosition> created_sequences_;
   std::unique_ptr<db::Session> data_;
   std::shared_ptr<CatalogSnapshot> definitions_;
   /// Plans of this transaction may still point into them.

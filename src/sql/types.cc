@@ -37,6 +37,12 @@ LogicalType Definition(const LogicalType& type) {
         children.emplace_back(child.first, Definition(child.second));
       return LogicalType::STRUCT(std::move(children));
     }
+    case LogicalTypeId::UNION: {
+      duckdb::child_list_t<LogicalType> members;
+      for (const auto& member : duckdb::UnionType::CopyMemberTypes(type))
+        members.emplace_back(member.first, Definition(member.second));
+      return LogicalType::UNION(std::move(members));
+    }
     default: {
       LogicalType out = type;
       if (out.HasAlias()) {
@@ -57,6 +63,9 @@ bool NeedsName(const LogicalType& type) {
     case LogicalTypeId::UUID:
     case LogicalTypeId::ENUM:
     case LogicalTypeId::INTERVAL:
+    case LogicalTypeId::TIME_TZ:
+    case LogicalTypeId::BIT:
+    case LogicalTypeId::UNION:
       return true;
     case LogicalTypeId::LIST:
       return NeedsName(duckdb::ListType::GetChildType(type));
@@ -207,7 +216,19 @@ Result<std::shared_ptr<arrow::DataType>> ToStorage(const LogicalType& type) {
     case LogicalTypeId::ENUM:
       return arrow::utf8();
     case LogicalTypeId::BLOB:
+    case LogicalTypeId::BIT:
       return arrow::binary();
+    case LogicalTypeId::TIME_TZ:
+      return arrow::uint64();
+    case LogicalTypeId::UNION: {
+      // Which member it is, then the members, of which one is not null.
+      arrow::FieldVector fields{arrow::field("_tag", arrow::uint8())};
+      for (const auto& [name, member] : duckdb::UnionType::CopyMemberTypes(type)) {
+        ARROW_ASSIGN_OR_RAISE(auto storage, ToStorage(member));
+        fields.push_back(arrow::field(name, std::move(storage)));
+      }
+      return arrow::struct_(std::move(fields));
+    }
     case LogicalTypeId::UUID:
       return arrow::fixed_size_binary(16);
     case LogicalTypeId::DATE:
@@ -293,6 +314,9 @@ bool IsPlain(const LogicalType& type) {
     case LogicalTypeId::UUID:
     case LogicalTypeId::ENUM:
     case LogicalTypeId::INTERVAL:
+    case LogicalTypeId::TIME_TZ:
+    case LogicalTypeId::BIT:
+    case LogicalTypeId::UNION:
       return false;
     default:
       return true;

@@ -2,7 +2,8 @@
 //
 // A column's SQL type follows from its Arrow type unless the field's metadata names another
 // (kTypeKey): UUID in 16 bytes, ENUM and JSON in text, HUGEINT in decimal(39), INTERVAL in a struct
-// of months, days and microseconds.
+// of months, days and microseconds, TIMETZ in DuckDB's 64 bits, BIT in its bytes, UNION in a struct
+// of a tag and its members.
 #pragma once
 
 #include <functional>
@@ -19,7 +20,7 @@ namespace lamina::sql {
 /// Key of a field's metadata: the SQL type as text.
 inline constexpr char kTypeKey[] = "lamina.sql.type";
 
-/// The type at rest. T4009 for what Parquet cannot hold (BIT, TIMETZ, UNION, VARIANT …).
+/// The type at rest. T4009 for what Parquet cannot hold (VARIANT, GEOMETRY, BIGNUM …).
 Result<std::shared_ptr<arrow::DataType>> ToStorage(const duckdb::LogicalType& type);
 /// A field of that type, with the metadata it needs to come back.
 Result<std::shared_ptr<arrow::Field>> ToStorageField(const std::string& name,

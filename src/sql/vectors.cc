@@ -619,7 +619,11 @@ Result<std::shared_ptr<arrow::Array>> ArrayMaker::Make(
     }
     case LogicalTypeId::VARCHAR:
       return Bytes(arrow::StringBuilder(), [&](int64_t i) { return Text(i); });
+    case LogicalTypeId::TIME_TZ:
+      return Fixed<duckdb::dtime_tz_t, uint64_t>(
+          arrow::uint64(), [](const duckdb::dtime_tz_t& value) { return value.bits; });
     case LogicalTypeId::BLOB:
+    case LogicalTypeId::BIT:
       return Bytes(arrow::BinaryBuilder(), [&](int64_t i) { return Text(i); });
     case LogicalTypeId::ENUM:
       return Enums();
@@ -634,6 +638,7 @@ Result<std::shared_ptr<arrow::Array>> ArrayMaker::Make(
     case LogicalTypeId::ARRAY:
       return Arrays(type);
     case LogicalTypeId::STRUCT:
+    case LogicalTypeId::UNION:
       return Structs(type);
     default:
       return MakeSqlError("T4009",

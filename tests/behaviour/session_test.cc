@@ -109,6 +109,60 @@ TEST_F(SessionTest, ATableWithAWriterOfItsOwnIsReadByEverybodyAndChangedByThatOn
   EXPECT_EQ(Must(other->Get("t", {Lit(1)}))->num_rows(), 1);
 }
 
+TEST_F(SessionTest, NotNullIsCheckedAgainstRowsThatAreKnownNowAndThoseThatComeMeanwhile) {
+  const auto schema =
+      arrow::schema({arrow::field("id", arrow::int64(), false), arrow::field("w", arrow::int64())});
+  const auto row = [&](int64_t id, std::optional<int64_t> w) {
+    arrow::Int64Builder ids, ws;
+    Must(ids.Append(id));
+    Must(w.has_value() ? ws.Append(*w) : ws.AppendNull());
+    return arrow::RecordBatch::Make(schema, 1, {Must(ids.Finish()), Must(ws.Finish())});
+  };
+  Must(db_->CreateTable("n", schema, {.names = {"id"}}));
+  Must(db_->Put("n", row(1, std::nullopt)));
+  {
+    auto s = Must(db::BeginSession(*db_, {}));
+    ExpectError(s->SetNotNull("n", "w"), ErrorCode::kInvalidArgument);
+    Must(s->Put("n", row(1, 7)));  // its own write counts
+    Must(s->SetNotNull("n", "w"));
+    ExpectError(s->Put("n", row(2, std::nullopt)), ErrorCode::kInvalidArgument);
+    Must(s->SetNotNull("n", "w"));  // once more is nothing
+    // Whatever the isolation, and although the write that comes meanwhile is of another key.
+    TransactionOptions weaker;
+    weaker.isolation = Isolation::kSnapshot;
+    auto other = Must(db::BeginSession(*db_, weaker));
+    Must(db_->Put("n", row(3, std::nullopt)));
+    ExpectError(s->Commit().status(), ErrorCode::kConflict);
+    ExpectError(other->SetNotNull("n", "w"), ErrorCode::kInvalidArgument);
+  }
+  const CommitId before = db_->newest_commit();
+  Must(db_->Put("n", row(1, 7)));
+  Must(db_->Put("n", row(3, 7)));
+  {
+    auto late = Must(db_->Begin());
+    Must(late->Put("n", row(4, std::nullopt)));
+    auto s = Must(db::BeginSession(*db_, {}));
+    Must(s->SetNotNull("n", "w"));
+    Must(s->Commit());
+    ExpectError(late->Commit().status(), ErrorCode::kConflict);
+  }
+  ExpectError(db_->Put("n", row(4, std::nullopt)).status(), ErrorCode::kInvalidArgument);
+  // The past stays readable, through compaction and a restart.
+  Must(db_->Compact());
+  Reopen();
+  const auto past =
+      Must(db_->Get("n", {arrow::MakeScalar(int64_t{3})}, SystemPeriod::AsOf(before)));
+  ASSERT_EQ(past->num_rows(), 1);
+  EXPECT_TRUE(past->column(1)->IsNull(0));
+  ExpectError(db_->Put("n", row(4, std::nullopt)).status(), ErrorCode::kInvalidArgument);
+  {
+    auto s = Must(db::BeginSession(*db_, {}));
+    Must(s->Replace(Must(catalog::DropNotNull(*s->FindTable("n"), "w"))));
+    Must(s->Commit());
+  }
+  Must(db_->Put("n", row(4, std::nullopt)));
+}
+
 TEST_F(SessionTest, DefinitionsChangedAtIsReachedBySnapshotsThatSeeThem) {
   EXPECT_GT(db::DefinitionsChangedAt(*db_), CommitId{0});
   Put({{1, 1}});

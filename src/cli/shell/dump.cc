@@ -12,6 +12,15 @@
 namespace lamina::cli {
 namespace {
 
+std::string QuotedText(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    out += c;
+    if (c == '\'') out += c;
+  }
+  return out + "'";
+}
+
 constexpr char kHere[] = "database_name = current_database() AND NOT internal";
 
 std::string Statement(std::string sql) {
@@ -126,6 +135,45 @@ Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
                                       "$1 ORDER BY view_oid",
                                       kHere),
                           like));
+  if (all) {
+    // Comments, and what ends with which table, once all are there.
+    ARROW_ASSIGN_OR_RAISE(
+        const auto owned,
+        Ask("SELECT schema_name, sequence_name, tags['owner'] FROM duckdb_sequences() WHERE "
+            "database_name = current_database() AND tags['owner'] IS NOT NULL ORDER BY 1, 2"));
+    for (const auto& row : owned) {
+      const size_t dot = row[2].find('.');
+      out.after.push_back(fmt::format(
+          "ALTER SEQUENCE {}.{} OWNED BY {}.{};", QuotedName(row[0]), QuotedName(row[1]),
+          QuotedName(dot == std::string::npos ? "main" : row[2].substr(0, dot)),
+          QuotedName(dot == std::string::npos ? row[2] : row[2].substr(dot + 1))));
+    }
+    const auto described = [&](const char* kind, const char* function,
+                               const char* entry) -> Status {
+      ARROW_ASSIGN_OR_RAISE(
+          const auto comments,
+          Ask(fmt::format("SELECT schema_name, {1}, comment FROM {0} WHERE database_name = "
+                          "current_database() AND comment IS NOT NULL ORDER BY 1, 2",
+                          function, entry)));
+      for (const auto& row : comments) {
+        out.after.push_back(fmt::format("COMMENT ON {} {}.{} IS {};", kind, QuotedName(row[0]),
+                                        QuotedName(row[1]), QuotedText(row[2])));
+      }
+      return Status::OK();
+    };
+    ARROW_RETURN_NOT_OK(described("SEQUENCE", "duckdb_sequences()", "sequence_name"));
+    ARROW_RETURN_NOT_OK(described("TABLE", "duckdb_tables()", "table_name"));
+    ARROW_RETURN_NOT_OK(described("VIEW", "duckdb_views()", "view_name"));
+    ARROW_ASSIGN_OR_RAISE(
+        const auto columns,
+        Ask("SELECT schema_name, table_name, column_name, comment FROM duckdb_columns() WHERE "
+            "database_name = current_database() AND comment IS NOT NULL ORDER BY 1, 2, "
+            "column_index"));
+    for (const auto& row : columns) {
+      out.after.push_back(fmt::format("COMMENT ON COLUMN {}.{}.{} IS {};", QuotedName(row[0]),
+                                      QuotedName(row[1]), QuotedName(row[2]), QuotedText(row[3])));
+    }
+  }
   return out;
 }
 

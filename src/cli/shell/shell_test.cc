@@ -198,6 +198,38 @@ TEST_F(ShellTest, ADumpRebuildsConstraintsAndIndexesWhateverTheOrderOfRows) {
   EXPECT_NE(ErrorOf("DELETE FROM \"p p\";").find("T3005"), std::string::npos);
 }
 
+TEST_F(ShellTest, ADumpKeepsSequencesDefaultsNotNullAndComments) {
+  (void)Do(
+      "CREATE SCHEMA x;\nCREATE SEQUENCE s START 10 INCREMENT 5;\nCREATE SEQUENCE x.s START 2 "
+      "MAXVALUE 2;\n"
+      "SELECT nextval('s'), nextval('x.s');\n"
+      "CREATE TABLE t (id SERIAL PRIMARY KEY, n INTEGER DEFAULT nextval('s'));\n"
+      "ALTER TABLE t ADD COLUMN late INTEGER NOT NULL DEFAULT 3;\n"
+      "INSERT INTO t DEFAULT VALUES;\nCREATE VIEW v AS SELECT id FROM t;\n"
+      "COMMENT ON TABLE t IS 'it''s';\nCOMMENT ON COLUMN t.n IS 'a column';\n"
+      "COMMENT ON COLUMN v.id IS 'of a view';\nCOMMENT ON VIEW v IS 'a view';\n"
+      "COMMENT ON SEQUENCE s IS 'a sequence';\n");
+  ASSERT_EQ(errors_, "");
+  const std::string dump = Do(".dump");
+  for (const char* part :
+       {"OWNED BY", "'it''s'", "'a column'", "'of a view'", "'a view'", "'a sequence'"})
+    EXPECT_NE(dump.find(part), std::string::npos) << part << "\n" << dump;
+  Start({});
+  (void)Do(dump);
+  ASSERT_EQ(errors_, "") << dump;
+  EXPECT_EQ(Do(".dump"), dump);
+  (void)Do("INSERT INTO t (late) VALUES (4);\n");
+  EXPECT_EQ(Do(".mode csv\n.headers off\nSELECT * FROM t ORDER BY id;\n"), "1,15,3\n2,20,4\n");
+  EXPECT_EQ(errors_, "");
+  (void)Do("INSERT INTO t (late) VALUES (NULL);\n");
+  EXPECT_NE(errors_, "");
+  // A sequence that had ended has ended, and one that a table owns goes with it.
+  errors_.clear();
+  (void)Do("SELECT nextval('x.s');\n");
+  EXPECT_NE(errors_.find("T4008"), std::string::npos) << errors_;
+  EXPECT_EQ(Do("DROP VIEW v;\nDROP TABLE t;\nSELECT count(*) FROM duckdb_sequences();\n"), "2\n");
+}
+
 TEST_F(ShellTest, ADumpOfOneTableLeavesTheOthersOut) {
   (void)Do(
       "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY);"

@@ -7,6 +7,8 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterMacros(loader);
   RegisterOverloads(loader);
   RegisterToChar(loader);
+  RegisterSequences(loader);
+  RegisterJson(loader);
 }
 
 }  // namespace lamina::sql

@@ -12,6 +12,8 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance);
 
 // Parts of it, a file each.
 void RegisterMacros(duckdb::ExtensionLoader& loader);
+void RegisterJson(duckdb::ExtensionLoader& loader);
+void RegisterSequences(duckdb::ExtensionLoader& loader);
 void RegisterOverloads(duckdb::ExtensionLoader& loader);
 void RegisterToChar(duckdb::ExtensionLoader& loader);
 
