@@ -66,6 +66,9 @@ class TransactionImpl final : public Session {
   Status Replace(catalog::TableSchemaPtr next) override;
   Status SetNotNull(const std::string& table, const std::string& column) override;
   Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override;
+  Result<SplitScan> ScanSplit(const std::string& table, const ScanOptions& options) override;
+  Result<uint64_t> FactsInMemory(catalog::TableId table) override;
+  std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
  private:

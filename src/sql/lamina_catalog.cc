@@ -21,6 +21,7 @@
 #include "base/scope_guard.h"
 #include "db/session.h"
 #include "sql/error_translation.h"
+#include "sql/plain_files.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
@@ -115,7 +116,10 @@ LaminaSchemaEntry* CatalogSnapshot::FindSchema(const std::string& name) {
 }
 
 LaminaCatalog::LaminaCatalog(duckdb::AttachedDatabase& db, Database* database)
-    : Catalog(db), database_(database), sequences_(database) {}
+    : Catalog(db),
+      database_(database),
+      plain_files_(PlainFiles::Install(db.GetDatabase())),
+      sequences_(database) {}
 
 void LaminaCatalog::Initialize(bool) {}
 

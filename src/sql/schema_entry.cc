@@ -35,6 +35,10 @@ using duckdb::CatalogType;
 
 namespace {
 
+// Twice the database's default: DuckDB's reader pays for every page. TPC-H's lineitem, four
+// queries: 1,024 rows 440 ms, 2,048 272 ms, 8,192 188 ms; a point read decodes one page a column.
+constexpr int32_t kRowsPerPage = 2048;
+
 const char* KindOf(CatalogType type) {
   switch (type) {
     case CatalogType::TABLE_ENTRY:
@@ -256,8 +260,12 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
   }
   key.no_key = key.names.empty();
   auto& ours = LaminaTransaction::Get(context, catalog);
-  ThrowIfError(
-      ours.data().CreateTable(TableName(name, info.table), arrow::schema(std::move(fields)), key));
+  TableOptions options;
+  options.rows_per_page = kRowsPerPage;
+  // DuckDB makes a context of zstd for every page, which takes longer than the page.
+  options.codec = Codec::kLz4;
+  ThrowIfError(ours.data().CreateTable(TableName(name, info.table),
+                                       arrow::schema(std::move(fields)), key, options));
   ours.DefinitionsChanged();
   if (needs_row) {
     lamina().PutObject(context, LaminaCatalog::ObjectKey("table", name, info.table),
