@@ -149,10 +149,12 @@ sim-long: setup ## Simulate whole systems under fresh seeds for SECONDS=60 (LAMI
 	@$(BUILD)/release/simulation_system_test --long $(SECONDS)
 
 .PHONY: bench
-bench: setup ## Measure the engine beside DuckDB and Arrow (ARGS="..." are passed on; figures in build/bench.json)
+bench: setup ## Measure beside DuckDB and Arrow (ARGS="..." are passed on; TPCH=folder: TPC-H too; figures in build/)
 	$(call compile,release,benchmarks)
 	@$(BUILD)/release/lamina_bench --dir $(BUILD)/bench.lamina --json $(BUILD)/bench.json \
 	  --duckdb benchmarks/engine/duckdb_append.py --python "$(CACHE)/venv/bin/python" $(ARGS)
+	@$(if $(TPCH),$(BUILD)/release/tpch_bench --dir $(BUILD)/tpch.lamina --data "$(TPCH)" --folder benchmarks/tpch \
+	  --json $(BUILD)/tpch.json,echo "TPC-H: left out; TPCH=folder names the Parquet files of tpchgen-cli")
 
 .PHONY: demo
 demo: setup ## Show the database on the flights data set

@@ -141,6 +141,15 @@ class GuardedTransaction final : public Session {
   Status NoteConstraint(const std::string& table, const catalog::KeyRange& keys) override {
     return base::Guarded([&] { return impl_.NoteConstraint(table, keys); });
   }
+  Result<SplitScan> ScanSplit(const std::string& table, const ScanOptions& options) override {
+    return base::Guarded([&] { return impl_.ScanSplit(table, options); });
+  }
+  Result<uint64_t> FactsInMemory(catalog::TableId table) override {
+    return base::Guarded([&] { return impl_.FactsInMemory(table); });
+  }
+  std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const override {
+    return impl_.FilesOf(table);
+  }
   uint64_t definition_changes() const override { return impl_.definition_changes(); }
 
  private:

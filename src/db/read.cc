@@ -284,6 +284,14 @@ Result<std::shared_ptr<ScanReader>> RunScan(const ReadContext& context, Prepared
   return std::make_shared<ScanReaderImpl>(std::move(stream), context.snapshot_nanos);
 }
 
+Result<std::shared_ptr<ScanReader>> RunSplitScan(const ReadContext& context, PreparedScan scan,
+                                                 std::vector<engine::PlainFile>* plain) {
+  ARROW_ASSIGN_OR_RAISE(auto stream,
+                        context.engine->reader().ScanBesidePlainFiles(
+                            context.snapshot, std::move(scan.spec), context.own, plain));
+  return std::make_shared<ScanReaderImpl>(std::move(stream), context.snapshot_nanos);
+}
+
 Result<std::string> EncodeKey(const catalog::TableSchema& table, const Key& key) {
   if (!table.has_primary_key) {
     return MakeError(ErrorCode::kInvalidArgument,

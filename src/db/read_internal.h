@@ -73,6 +73,9 @@ struct PreparedScan {
 Result<PreparedScan> PrepareScan(const ReadContext& context, const catalog::TableSchemaPtr& table,
                                  const ScanOptions& options);
 Result<std::shared_ptr<ScanReader>> RunScan(const ReadContext& context, PreparedScan scan);
+/// The rows beside those of plain files.
+Result<std::shared_ptr<ScanReader>> RunSplitScan(const ReadContext& context, PreparedScan scan,
+                                                 std::vector<engine::PlainFile>* plain);
 
 Result<std::string> EncodeKey(const catalog::TableSchema& table, const Key& key);
 Result<std::shared_ptr<arrow::RecordBatch>> RunGet(

@@ -11,6 +11,7 @@
 
 #include "catalog/key_codec.h"
 #include "catalog/schema.h"
+#include "engine/reader.h"
 #include "lamina/database.h"
 
 namespace lamina::db {
@@ -18,6 +19,12 @@ namespace lamina::db {
 /// Key of a table's metadata: the layer that alone may write its rows, because it keeps other rows
 /// (entries of indexes) in step with them. Everybody else's writes and changes are kUnsupported.
 inline constexpr char kWriterKey[] = "lamina.writer";
+
+/// A scan in two parts: files that any reader of Parquet can read, and the other rows.
+struct SplitScan {
+  std::vector<engine::PlainFile> plain;  ///< Their rows are not filtered.
+  std::shared_ptr<ScanReader> rest;  ///< Holds the snapshot: keep it while plain files are read.
+};
 
 class Session : public Transaction {
  public:
@@ -48,6 +55,13 @@ class Session : public Transaction {
   /// A constraint between tables depends on these keys: unlike NoteRead, a commit checks them
   /// whatever the isolation. kNotFound.
   virtual Status NoteConstraint(const std::string& table, const catalog::KeyRange& keys) = 0;
+  /// As Scan; `options` has no limit and no order.
+  virtual Result<SplitScan> ScanSplit(const std::string& table, const ScanOptions& options) = 0;
+  /// Unresolved facts of a table, of this transaction and of the memtables it sees: 0 when the
+  /// files alone are the table.
+  virtual Result<uint64_t> FactsInMemory(catalog::TableId table) = 0;
+  /// The table's files as this transaction sees them; only of tables that it did not make itself.
+  virtual std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const = 0;
   /// Rises with every change of definitions that this transaction makes or takes back.
   virtual uint64_t definition_changes() const = 0;
 };

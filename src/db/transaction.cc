@@ -209,6 +209,39 @@ Result<std::shared_ptr<ScanReader>> TransactionImpl::Scan(const std::string& tab
   return RunScan(context, std::move(scan));
 }
 
+Result<SplitScan> TransactionImpl::ScanSplit(const std::string& table, const ScanOptions& options) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto schema, Table(table));
+  ARROW_ASSIGN_OR_RAISE(const auto context, Context());
+  ARROW_ASSIGN_OR_RAISE(auto scan, PrepareScan(context, schema, options));
+  NoteRange(schema->id, scan.range, context, scan.spec.window);
+  SplitScan out;
+  ARROW_ASSIGN_OR_RAISE(out.rest, RunSplitScan(context, std::move(scan), &out.plain));
+  return out;
+}
+
+Result<uint64_t> TransactionImpl::FactsInMemory(catalog::TableId table) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto context, Context());
+  uint64_t count = 0;
+  const auto add = [&](const engine::Memtable* memtable) {
+    if (memtable == nullptr) return;
+    if (const auto* of = memtable->Find(table)) count += of->fact_count();
+  };
+  add(context.own.get());
+  const engine::ReadState& state = snapshot_->state();
+  if (table.value >= state.version->catalog.next_table_id) return count;  // made here
+  for (const auto& sealed : state.sealed) add(sealed.get());
+  add(state.active.get());
+  return count;
+}
+
+std::vector<storage::DataFilePtr> TransactionImpl::FilesOf(catalog::TableId table) const {
+  if (table.value >= snapshot_->state().version->catalog.next_table_id) return {};
+  const auto& files = snapshot_->state().version->FilesOf(table);
+  return {files.begin(), files.end()};
+}
+
 Result<std::shared_ptr<ScanReader>> TransactionImpl::ScanPrefix(std::string_view prefix,
                                                                 SystemPeriod as_of,
                                                                 ValidPeriod valid_at,

@@ -73,6 +73,9 @@ class TransactionImpl final : public Session {
       const std::optional<std::vector<std::string>>& columns) override;
   Status NoteRead(catalog::TableId table, const catalog::KeyRange& keys) override;
   Status NoteConstraint(const std::string& table, const catalog::KeyRange& keys) override;
+  Result<SplitScan> ScanSplit(const std::string& table, const ScanOptions& options) override;
+  Result<uint64_t> FactsInMemory(catalog::TableId table) override;
+  std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
  private:

@@ -58,6 +58,15 @@ struct ScanProfile {
   storage::sst::ReadCounters io;
 };
 
+/// A file of which a scan shows just the rows that have not ended: every row begun and valid for
+/// all time, none touched by an unresolved fact, all columns as the table's definition has them. So
+/// any reader of Parquet can read it.
+struct PlainFile {
+  storage::DataFilePtr file;
+  storage::sst::FileReaderPtr reader;
+  storage::sst::DeletionVectorPtr ended;  ///< Null: no row has ended.
+};
+
 class ScanStream {
  public:
   virtual ~ScanStream() = default;
@@ -103,6 +112,13 @@ class Reader {
   /// The stream keeps `snapshot` and `own` alive.
   Result<std::unique_ptr<ScanStream>> Scan(SnapshotPtr snapshot, ScanSpec spec,
                                            std::shared_ptr<const Memtable> own) const;
+
+  /// As Scan, but plain files are left to the caller, who holds on to `snapshot` while it reads
+  /// them; the stream shows all other rows. Files of which few pages may match are none of them.
+  /// `spec` is unordered and without limit. The predicate was not applied to plain files.
+  Result<std::unique_ptr<ScanStream>> ScanBesidePlainFiles(SnapshotPtr snapshot, ScanSpec spec,
+                                                           std::shared_ptr<const Memtable> own,
+                                                           std::vector<PlainFile>* plain) const;
 
   /// The system time of a commit the snapshot sees (memtables, then the commits table).
   /// kInvalidArgument above it; commit 0 = Min.

@@ -154,6 +154,45 @@ Result<std::vector<std::unique_ptr<RowSource>>> MakeFileSources(ScanContext* con
   return sources;
 }
 
+// Fewer of a file's pages than this part are better read page by page than as whole row groups.
+constexpr uint32_t kFewPagesPart = 4;
+
+// Moves the plain ones out of `files`.
+Status TakePlainFiles(ScanContext* context, const Overlay& overlay, std::vector<DataFilePtr>* files,
+                      std::vector<PlainFile>* plain) {
+  const ScanSpec& spec = context->spec;
+  if (!context->moment) return Status::OK();
+  std::vector<DataFilePtr> rest;
+  for (DataFilePtr& file : *files) {
+    const bool steady =
+        file->kind == FileKind::kCurrent && !file->has_valid_columns &&
+        file->max_system_from < spec.window.system.to &&
+        file->schema_version == spec.table->version &&
+        !overlay.Touches(file->min_key, file->max_key) &&
+        (!file->deletions.has_value() || file->deletions->max_ended <= spec.window.system.from);
+    if (!steady) {
+      rest.push_back(std::move(file));
+      continue;
+    }
+    PlainFile out;
+    ARROW_ASSIGN_OR_RAISE(out.reader, context->files->Open(file, &context->profile.io));
+    auto pages = out.reader->PagesInKeyRange(spec.keys);
+    if (spec.predicate != nullptr)
+      pages = out.reader->Prune(pages, *spec.predicate, nullptr, spec.table.get());
+    uint32_t count = 0;
+    for (const auto& run : pages) count += run.last - run.first;
+    if (count * kFewPagesPart < out.reader->page_count()) {
+      rest.push_back(std::move(file));
+      continue;
+    }
+    ARROW_ASSIGN_OR_RAISE(out.ended, context->files->Deletions(file, &context->profile.io));
+    out.file = std::move(file);
+    plain->push_back(std::move(out));
+  }
+  *files = std::move(rest);
+  return Status::OK();
+}
+
 class ScanStreamImpl : public ScanStream {
  public:
   ScanStreamImpl(std::unique_ptr<ScanContext> context, SnapshotPtr snapshot,
@@ -165,7 +204,7 @@ class ScanStreamImpl : public ScanStream {
       context_->totals->AddScan(context_->profile.rows_returned, context_->profile.io);
   }
 
-  Status Start() {
+  Status Start(std::vector<PlainFile>* plain) {
     ScanProfile& profile = context_->profile;
     base::Clock* clock = base::SystemClock();
     {
@@ -186,6 +225,8 @@ class ScanStreamImpl : public ScanStream {
     {
       base::PhaseTimer timer(clock, &profile.plan_scan_nanos);
       files = ChooseFiles(context_.get(), *overlay_);
+      if (plain != nullptr)
+        ARROW_RETURN_NOT_OK(TakePlainFiles(context_.get(), *overlay_, &files, plain));
     }
     {
       base::PhaseTimer timer(clock, &profile.build_scan_streams_nanos);
@@ -403,10 +444,11 @@ bool ScanContext::PredicateReads(const std::string& column) const {
 
 Result<std::unique_ptr<ScanStream>> MakeScanStream(std::unique_ptr<ScanContext> context,
                                                    SnapshotPtr snapshot,
-                                                   std::shared_ptr<const Memtable> own) {
+                                                   std::shared_ptr<const Memtable> own,
+                                                   std::vector<PlainFile>* plain) {
   auto stream =
       std::make_unique<ScanStreamImpl>(std::move(context), std::move(snapshot), std::move(own));
-  ARROW_RETURN_NOT_OK(stream->Start());
+  ARROW_RETURN_NOT_OK(stream->Start(plain));
   return stream;
 }
 
@@ -418,6 +460,16 @@ Result<std::unique_ptr<ScanStream>> Reader::Scan(SnapshotPtr snapshot, ScanSpec 
       std::make_unique<internal::ScanContext>(*snapshot, own.get(), files_, std::move(spec));
   context->totals = totals_;
   return internal::MakeScanStream(std::move(context), std::move(snapshot), std::move(own));
+}
+
+Result<std::unique_ptr<ScanStream>> Reader::ScanBesidePlainFiles(
+    SnapshotPtr snapshot, ScanSpec spec, std::shared_ptr<const Memtable> own,
+    std::vector<PlainFile>* plain) const {
+  LAMINA_CHECK(!spec.ordered && !spec.limit.has_value());
+  auto context =
+      std::make_unique<internal::ScanContext>(*snapshot, own.get(), files_, std::move(spec));
+  context->totals = totals_;
+  return internal::MakeScanStream(std::move(context), std::move(snapshot), std::move(own), plain);
 }
 
 }  // namespace lamina::engine

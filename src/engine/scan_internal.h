@@ -144,7 +144,8 @@ std::unique_ptr<RowSource> MakeChain(std::vector<std::unique_ptr<RowSource>> sou
 /// The rows of a prepared scan. Borrows snapshot and own.
 Result<std::unique_ptr<ScanStream>> MakeScanStream(std::unique_ptr<ScanContext> context,
                                                    SnapshotPtr snapshot,
-                                                   std::shared_ptr<const Memtable> own);
+                                                   std::shared_ptr<const Memtable> own,
+                                                   std::vector<PlainFile>* plain = nullptr);
 
 /// Calls `visit(file)` for the files of a table whose key bounds hold `key`, current ones first,
 /// until it returns false or an error. History files are left out when `current_only`.

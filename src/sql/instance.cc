@@ -5,6 +5,7 @@
 #include "sql/error_translation.h"
 #include "sql/functions/functions.h"
 #include "sql/lamina_catalog.h"
+#include "sql/plain_files.h"
 #include "sql/sql_database.h"
 #include "sql/transaction.h"
 
@@ -49,6 +50,10 @@ std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   // DuckDB ends a database that outlives main() with a double free: so must nobody.
   config.options.database_type = kCatalogName;
   auto instance = std::make_unique<duckdb::DuckDB>(kCatalogName, &config);
+  // Our own files are part of the database: enable_external_access does not lock them.
+  auto& settings = duckdb::DBConfig::GetConfig(*instance->instance);
+  settings.AddAllowedDirectory(PlainFiles::kScheme);
+  settings.SetOptionByName("parquet_metadata_cache", duckdb::Value::BOOLEAN(true));
   RegisterFunctions(*instance->instance);
   return instance;
 }

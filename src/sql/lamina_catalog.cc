@@ -23,6 +23,7 @@
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
+#include "sql/plain_files.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
@@ -128,7 +129,10 @@ const Dependents& CatalogSnapshot::DependentsOf(uint64_t table) const {
 }
 
 LaminaCatalog::LaminaCatalog(duckdb::AttachedDatabase& db, Database* database)
-    : Catalog(db), database_(database), sequences_(database) {}
+    : Catalog(db),
+      database_(database),
+      plain_files_(PlainFiles::Install(db.GetDatabase())),
+      sequences_(database) {}
 
 void LaminaCatalog::Initialize(bool) {}
 

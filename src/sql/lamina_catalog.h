@@ -26,6 +26,7 @@ namespace lamina::sql {
 class LaminaSchemaEntry;
 class LaminaTableEntry;
 class LaminaTransaction;
+class PlainFiles;
 struct Dependents;
 
 /// The table of objects; not shown.
@@ -65,6 +66,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   LaminaCatalog(duckdb::AttachedDatabase& db, Database* database);
 
   Database* database() const { return database_; }
+  const std::shared_ptr<PlainFiles>& plain_files() const { return plain_files_; }
   /// What is defined as the transaction sees it.
   std::shared_ptr<CatalogSnapshot> Load(LaminaTransaction& transaction);
   /// Around a commit that changes objects: meanwhile nobody trusts the snapshot that is kept.
@@ -133,6 +135,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   void EnsureObjectTable(LaminaTransaction& transaction);
 
   Database* const database_;
+  const std::shared_ptr<PlainFiles> plain_files_;
   SequenceCounters sequences_;
   std::atomic<int> definition_commits_{0};    // under way
   std::atomic<uint64_t> objects_changed_{0};  // no later commit changed an object

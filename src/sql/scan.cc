@@ -1,8 +1,10 @@
 #include "sql/scan.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include <arrow/api.h>
+#include <duckdb/execution/execution_context.hpp>
 #include <duckdb/planner/expression/bound_reference_expression.hpp>
 #include <duckdb/planner/filter/conjunction_filter.hpp>
 #include <duckdb/planner/filter/constant_filter.hpp>
@@ -12,6 +14,7 @@
 
 #include "sql/error_translation.h"
 #include "sql/index_scan.h"
+#include "sql/plain_files.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
 #include "sql/vectors.h"
@@ -118,67 +121,160 @@ class FilterTranslator {
   std::shared_ptr<arrow::Field> field_;  // null: a hidden column
 };
 
+/// A filter that is evaluated on rows, each column of which is at its place in the chunk.
+using RowFilters = std::vector<duckdb::unique_ptr<duckdb::Expression>>;
+
 struct ScanState final : public duckdb::GlobalTableFunctionState {
-  std::shared_ptr<ScanReader> reader;
-  std::vector<int> positions;  // of each output column in the batches; -1: none
-  std::vector<bool> times;
-  /// What the reader did not filter: one expression over the output columns each.
-  std::vector<duckdb::unique_ptr<duckdb::Expression>> filters;
-  std::vector<duckdb::unique_ptr<duckdb::ExpressionExecutor>> executors;
+  struct Column {
+    int position = -1;  ///< In the batches of `rest` and in `plain`; -1: nobody asks for its value.
+    bool is_time = false;
+    duckdb::LogicalType type;
+  };
+  std::vector<Column> columns;  ///< What filters and the output need.
+  /// Of each output column in `columns`; empty: all as they are.
+  duckdb::vector<duckdb::idx_t> output;
+  std::shared_ptr<ScanReader> rest;
+  bool by_index = false;                ///< `rest` is all, and filtered by nobody.
+  std::atomic<bool> rest_taken{false};  ///< By the one thread that reads it.
+  std::unique_ptr<PlainScan> plain;     ///< Null: `rest` is all.
+  /// What the database did not filter.
+  RowFilters of_rest, of_plain;
+  uint64_t plain_files = 0, plain_rows = 0;
+
+  duckdb::idx_t MaxThreads() const override {
+    return plain == nullptr ? 1 : std::max<duckdb::idx_t>(1, plain->MaxThreads());
+  }
+};
+
+struct ScanThread final : public duckdb::LocalTableFunctionState {
+  bool begun = false;
+  bool reads_rest = false;
   std::shared_ptr<arrow::RecordBatch> batch;
   int64_t at = 0;
-
-  duckdb::idx_t MaxThreads() const override { return 1; }
+  std::unique_ptr<PlainScan::Local> plain;
+  duckdb::DataChunk rows;  ///< ScanState::columns; unused where the output has all of them.
+  std::vector<duckdb::unique_ptr<duckdb::ExpressionExecutor>> of_rest, of_plain;
 };
+
+bool IsFloating(const duckdb::LogicalType& type) {
+  return type.id() == duckdb::LogicalTypeId::FLOAT || type.id() == duckdb::LogicalTypeId::DOUBLE;
+}
+
+// Whether another reader of Parquet gives the column as the database does.
+bool IsPlainColumn(const LaminaTableEntry& table, duckdb::column_t column) {
+  if (column == duckdb::COLUMN_IDENTIFIER_EMPTY) return true;
+  if (column >= kHiddenColumns && column < kKeyStart) return false;
+  const auto field = table.table().schema->GetFieldByName(table.StorageName(column));
+  return field != nullptr && ReadsAsItIs(*field, table.TypeOf(column));
+}
 
 duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
     duckdb::ClientContext& context, duckdb::TableFunctionInitInput& input) {
   const LaminaTableEntry& table = input.bind_data->Cast<ScanData>().table;
-  auto& transaction =
-      LaminaTransaction::Get(context, input.bind_data->Cast<ScanData>().table.catalog);
+  auto& transaction = LaminaTransaction::Get(context, table.catalog);
   auto out = duckdb::make_uniq<ScanState>();
   ScanOptions options;
   options.columns.emplace();
   options.order_by_key = false;
+  bool plain = PlainFiles::Allowed(context);
+  std::vector<PlainScan::Column> plain_columns;
   for (const duckdb::column_t column : input.column_ids) {
-    out->times.push_back(IsTime(column));
+    ScanState::Column to;
     if (column == duckdb::COLUMN_IDENTIFIER_EMPTY || column == duckdb::COLUMN_IDENTIFIER_ROW_ID) {
-      out->positions.push_back(-1);
+      to.type = duckdb::LogicalType::BIGINT;
+      out->columns.push_back(std::move(to));
       continue;
     }
+    to.type = table.TypeOf(column);
+    to.is_time = IsTime(column);
+    plain = plain && IsPlainColumn(table, column);
     const std::string name = table.StorageName(column);
     auto& names = *options.columns;
     const auto it = std::find(names.begin(), names.end(), name);
-    out->positions.push_back(static_cast<int>(it - names.begin()));
-    if (it == names.end()) names.push_back(name);
+    to.position = static_cast<int>(it - names.begin());
+    if (it == names.end()) {
+      names.push_back(name);
+      plain_columns.push_back({name, to.type});
+    }
+    out->columns.push_back(std::move(to));
   }
+  if (input.CanRemoveFilterColumns())
+    out->output.assign(input.projection_ids.begin(), input.projection_ids.end());
+
   const IndexDefinition* index = input.bind_data->Cast<ScanData>().index;
   if (index != nullptr && input.filters != nullptr) {
     base::MutexLock lock(&transaction.mu());
-    out->reader =
-        ReadByIndex(transaction, table, *index, *input.filters, input.column_ids, options);
+    out->rest = ReadByIndex(transaction, table, *index, *input.filters, input.column_ids, options);
+    out->by_index = out->rest != nullptr;
   }
   std::vector<ExprPtr> pushed;
+  auto plain_filters = duckdb::make_uniq<duckdb::TableFilterSet>();
   if (input.filters != nullptr) {
     for (const auto& [position, filter] : input.filters->filters) {
-      if (FilterTranslator::Ignored(*filter)) continue;
+      const ScanState::Column& of = out->columns[position];
+      const auto expression = [&, at = position] {
+        return filter->ToExpression(duckdb::BoundReferenceExpression(of.type, at));
+      };
+      const bool ignored = FilterTranslator::Ignored(*filter);
+      // Statistics of a Parquet file know nothing of NaN, which is the greatest number in SQL.
+      if (IsFloating(of.type)) {
+        if (!ignored) out->of_plain.push_back(expression());
+      } else {
+        plain_filters->PushFilter(duckdb::ColumnIndex(static_cast<uint64_t>(of.position)),
+                                  filter->Copy());
+      }
+      if (ignored) continue;
       const duckdb::column_t column = input.column_ids[position];
       ExprPtr expr;
-      if (out->reader == nullptr) expr = FilterTranslator(table, column).Translate(*filter);
+      if (!out->by_index) expr = FilterTranslator(table, column).Translate(*filter);
       if (expr != nullptr) {
         pushed.push_back(std::move(expr));
-        continue;
+      } else {
+        out->of_rest.push_back(expression());
       }
-      out->filters.push_back(
-          filter->ToExpression(duckdb::BoundReferenceExpression(table.TypeOf(column), position)));
-      out->executors.push_back(
-          duckdb::make_uniq<duckdb::ExpressionExecutor>(context, *out->filters.back()));
     }
   }
-  if (out->reader != nullptr) return out;
+  if (out->by_index) return out;
   if (!pushed.empty()) options.filter = And(std::move(pushed));
-  base::MutexLock lock(&transaction.mu());
-  out->reader = ValueOrThrow(transaction.data().Scan(table.table().name, options));
+  std::vector<engine::PlainFile> files;
+  {
+    base::MutexLock lock(&transaction.mu());
+    if (plain) {
+      db::SplitScan split = ValueOrThrow(transaction.data().ScanSplit(table.table().name, options));
+      out->rest = std::move(split.rest);
+      files = std::move(split.plain);
+    } else {
+      out->rest = ValueOrThrow(transaction.data().Scan(table.table().name, options));
+    }
+  }
+  if (files.empty()) return out;
+  for (const engine::PlainFile& file : files) {
+    ++out->plain_files;
+    out->plain_rows += file.file->rows;
+  }
+  out->plain = std::make_unique<PlainScan>(
+      context, table.catalog.Cast<LaminaCatalog>().plain_files(), std::move(files),
+      std::move(plain_columns), std::move(plain_filters));
+  return out;
+}
+
+duckdb::unique_ptr<duckdb::LocalTableFunctionState> InitThread(
+    duckdb::ExecutionContext& context, duckdb::TableFunctionInitInput&,
+    duckdb::GlobalTableFunctionState* global) {
+  const auto& state = global->Cast<ScanState>();
+  auto out = duckdb::make_uniq<ScanThread>();
+  for (const auto& [filters, executors] :
+       {std::pair(&state.of_rest, &out->of_rest), std::pair(&state.of_plain, &out->of_plain)}) {
+    for (const auto& filter : *filters) {
+      executors->push_back(duckdb::make_uniq<duckdb::ExpressionExecutor>(context.client, *filter));
+    }
+  }
+  if (!state.output.empty()) {
+    duckdb::vector<duckdb::LogicalType> types;
+    for (const auto& column : state.columns) types.push_back(column.type);
+    out->rows.Initialize(context.client, types);
+  }
+  if (state.plain != nullptr) out->plain = state.plain->MakeLocal(context);
   return out;
 }
 
@@ -189,46 +285,105 @@ void ToTimes(const arrow::Array& array, int64_t offset, int64_t count, duckdb::V
   for (int64_t i = 0; i < count; ++i) to[i] = from[i] == INT64_MIN ? -INT64_MAX : from[i];
 }
 
-void Scan(duckdb::ClientContext&, duckdb::TableFunctionInput& input, duckdb::DataChunk& output) {
+void SetNull(duckdb::Vector* out) {
+  out->SetVectorType(duckdb::VectorType::CONSTANT_VECTOR);
+  duckdb::ConstantVector::SetNull(*out, true);
+}
+
+// False at the end.
+bool NextOfRest(const ScanState& state, ScanThread* thread, duckdb::DataChunk* rows) {
+  while (thread->batch == nullptr || thread->at == thread->batch->num_rows()) {
+    thread->at = 0;
+    thread->batch = ValueOrThrow(state.rest->Next());
+    if (thread->batch == nullptr) return false;
+  }
+  const int64_t count =
+      std::min<int64_t>(STANDARD_VECTOR_SIZE, thread->batch->num_rows() - thread->at);
+  for (size_t i = 0; i < state.columns.size(); ++i) {
+    const ScanState::Column& column = state.columns[i];
+    if (column.position < 0) {
+      SetNull(&rows->data[i]);
+    } else if (column.is_time) {
+      ToTimes(*thread->batch->column(column.position), thread->at, count, &rows->data[i]);
+    } else {
+      ToVector(thread->batch->column(column.position), thread->at, count, &rows->data[i]);
+    }
+  }
+  thread->at += count;
+  rows->SetCardinality(static_cast<uint64_t>(count));
+  return true;
+}
+
+bool NextOfPlain(duckdb::ClientContext& context, const ScanState& state, ScanThread* thread,
+                 duckdb::DataChunk* rows) {
+  if (thread->plain == nullptr || !state.plain->Next(context, thread->plain.get())) return false;
+  const duckdb::DataChunk& from = thread->plain->rows;
+  for (size_t i = 0; i < state.columns.size(); ++i) {
+    const int position = state.columns[i].position;
+    if (position < 0) {
+      SetNull(&rows->data[i]);
+    } else {
+      rows->data[i].Reference(thread->plain->rows.data[static_cast<size_t>(position)]);
+    }
+  }
+  rows->SetCardinality(from.size());
+  return true;
+}
+
+void Scan(duckdb::ClientContext& context, duckdb::TableFunctionInput& input,
+          duckdb::DataChunk& output) {
   auto& state = input.global_state->Cast<ScanState>();
-  while (output.size() == 0) {
-    if (state.batch == nullptr || state.at == state.batch->num_rows()) {
-      state.at = 0;
-      state.batch = ValueOrThrow(state.reader->Next());
-      if (state.batch == nullptr) return;
+  auto& thread = input.local_state->Cast<ScanThread>();
+  duckdb::DataChunk& rows = state.output.empty() ? output : thread.rows;
+  // Before the thread's first rows: their order is `rest`, then plain files.
+  if (!thread.begun) {
+    thread.begun = true;
+    thread.reads_rest = !state.rest_taken.exchange(true);
+  }
+  for (;;) {
+    rows.Reset();
+    if (thread.reads_rest && !NextOfRest(state, &thread, &rows)) {
+      thread.reads_rest = false;
+      thread.batch = nullptr;
     }
-    const int64_t count =
-        std::min<int64_t>(STANDARD_VECTOR_SIZE, state.batch->num_rows() - state.at);
-    for (size_t i = 0; i < output.ColumnCount(); ++i) {
-      if (state.positions[i] < 0) {
-        output.data[i].SetVectorType(duckdb::VectorType::CONSTANT_VECTOR);
-        duckdb::ConstantVector::SetNull(output.data[i], true);
-      } else if (state.times[i]) {
-        ToTimes(*state.batch->column(state.positions[i]), state.at, count, &output.data[i]);
-      } else {
-        ToVector(state.batch->column(state.positions[i]), state.at, count, &output.data[i]);
-      }
-    }
-    state.at += count;
-    output.SetCardinality(static_cast<uint64_t>(count));
-    for (auto& executor : state.executors) {
-      duckdb::SelectionVector kept(output.size());
-      const auto left = executor->SelectExpression(output, kept);
-      if (left < output.size()) output.Slice(kept, left);
+    if (rows.size() == 0 && !NextOfPlain(context, state, &thread, &rows)) return;
+    for (auto& executor : thread.reads_rest ? thread.of_rest : thread.of_plain) {
+      duckdb::SelectionVector kept(rows.size());
+      const auto left = executor->SelectExpression(rows, kept);
+      if (left < rows.size()) rows.Slice(kept, left);
       if (left == 0) break;
     }
-    if (output.size() == 0) output.Reset();
+    if (rows.size() == 0) continue;
+    if (!state.output.empty()) output.ReferenceColumns(thread.rows, state.output);
+    return;
   }
+}
+
+duckdb::OperatorPartitionData PartitionOf(duckdb::ClientContext& context,
+                                          duckdb::TableFunctionGetPartitionInput& input) {
+  auto& state = input.global_state->Cast<ScanState>();
+  auto& thread = input.local_state->Cast<ScanThread>();
+  if (thread.reads_rest || state.plain == nullptr || thread.plain == nullptr)
+    return duckdb::OperatorPartitionData(0);
+  auto out = state.plain->PartitionOf(context, thread.plain.get(), input.partition_info);
+  ++out.batch_index;  // after `rest`
+  return out;
+}
+
+double Progress(duckdb::ClientContext& context, const duckdb::FunctionData*,
+                const duckdb::GlobalTableFunctionState* global) {
+  const auto& state = global->Cast<ScanState>();
+  return state.plain == nullptr ? -1 : state.plain->Progress(context);
 }
 
 duckdb::BindInfo GetBindInfo(const duckdb::optional_ptr<duckdb::FunctionData> data) {
   return duckdb::BindInfo(data->Cast<ScanData>().table);
 }
 
-duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(duckdb::ClientContext&,
+duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(duckdb::ClientContext& context,
                                                        const duckdb::FunctionData* data) {
-  const auto rows = data->Cast<ScanData>().table.table().rows_at_rest;
-  return duckdb::make_uniq<duckdb::NodeStatistics>(rows);
+  return duckdb::make_uniq<duckdb::NodeStatistics>(
+      data->Cast<ScanData>().table.EstimateRows(context));
 }
 
 duckdb::InsertionOrderPreservingMap<duckdb::string> ToString(
@@ -240,15 +395,49 @@ duckdb::InsertionOrderPreservingMap<duckdb::string> ToString(
   return out;
 }
 
+/// What EXPLAIN ANALYZE shows of a scan.
+duckdb::InsertionOrderPreservingMap<duckdb::string> Counters(
+    duckdb::TableFunctionDynamicToStringInput& input) {
+  duckdb::InsertionOrderPreservingMap<duckdb::string> out;
+  if (input.global_state == nullptr) return out;
+  const auto& state = input.global_state->Cast<ScanState>();
+  const ScanProfile rest = state.rest->profile();
+  if (state.by_index) {
+    out["By Index"] = fmt::format("{} rows", rest.rows_returned);
+    return out;
+  }
+  const auto& io = rest.io;
+  uint64_t bytes = io.bytes_read, requests = io.requests;
+  if (state.plain != nullptr) {
+    bytes += state.plain->counters().bytes.load(std::memory_order_relaxed);
+    requests += state.plain->counters().requests.load(std::memory_order_relaxed);
+  }
+  out["Files"] =
+      fmt::format("{} of {}", rest.files_considered - rest.files_pruned, rest.files_considered);
+  out["By Parquet's reader"] = fmt::format("{} files", state.plain_files);
+  if (io.row_groups_read + io.row_groups_pruned > 0) {
+    out["Row Groups"] =
+        fmt::format("{} of {}", io.row_groups_read, io.row_groups_read + io.row_groups_pruned);
+    out["Pages Pruned"] = std::to_string(io.pages_pruned);
+  }
+  if (rest.memtable_facts > 0) out["Facts in Memory"] = std::to_string(rest.memtable_facts);
+  out["Rows Read"] = std::to_string(rest.rows_scanned + state.plain_rows);
+  out["Bytes"] = std::to_string(bytes);
+  out["Requests"] = std::to_string(requests);
+  return out;
+}
+
 }  // namespace
 
 duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
                                        duckdb::unique_ptr<duckdb::FunctionData>* bind_data) {
   *bind_data = duckdb::make_uniq<ScanData>(table);
-  duckdb::TableFunction function("lamina_scan", {}, Scan, nullptr, InitScan);
+  duckdb::TableFunction function("lamina_scan", {}, Scan, nullptr, InitScan, InitThread);
   function.projection_pushdown = true;
   function.filter_pushdown = true;
-  function.filter_prune = false;
+  function.filter_prune = true;
+  function.get_partition_data = PartitionOf;
+  function.table_scan_progress = Progress;
   function.cardinality = Cardinality;
   function.pushdown_complex_filter =
       [](duckdb::ClientContext&, duckdb::LogicalGet& get, duckdb::FunctionData* data,
@@ -258,6 +447,7 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
       };
   function.get_bind_info = GetBindInfo;
   function.to_string = ToString;
+  function.dynamic_to_string = Counters;
   function.get_virtual_columns = [](duckdb::ClientContext&,
                                     duckdb::optional_ptr<duckdb::FunctionData> data) {
     return data->Cast<ScanData>().table.GetVirtualColumns();

@@ -17,6 +17,7 @@
 #include "sql/error_translation.h"
 #include "sql/reference_actions.h"
 #include "sql/scan.h"
+#include "sql/transaction.h"
 #include "sql/types.h"
 
 namespace lamina::sql {
@@ -110,9 +111,23 @@ duckdb::TableFunction LaminaTableEntry::GetScanFunction(
   return MakeScanFunction(*this, &bind_data);
 }
 
-duckdb::TableStorageInfo LaminaTableEntry::GetStorageInfo(duckdb::ClientContext&) {
+duckdb::idx_t LaminaTableEntry::EstimateRows(duckdb::ClientContext& context) {
+  auto& transaction = LaminaTransaction::Get(context, catalog);
+  base::MutexLock lock(&transaction.mu());
+  db::Session& session = transaction.data();
+  const auto definition = session.FindTable(table_.name);
+  if (definition == nullptr) return 0;
+  uint64_t out = ValueOrThrow(session.FactsInMemory(definition->id));
+  for (const auto& file : session.FilesOf(definition->id)) {
+    if (file->kind != storage::FileKind::kCurrent) continue;
+    out += file->rows - (file->deletions.has_value() ? file->deletions->ended_rows : 0);
+  }
+  return out;
+}
+
+duckdb::TableStorageInfo LaminaTableEntry::GetStorageInfo(duckdb::ClientContext& context) {
   duckdb::TableStorageInfo out;
-  out.cardinality = table_.rows_at_rest;
+  out.cardinality = EstimateRows(context);
   const auto add = [&](const std::vector<std::string>& names, bool unique, bool primary,
                        bool foreign) {
     duckdb::IndexInfo index;

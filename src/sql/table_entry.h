@@ -43,6 +43,8 @@ class LaminaTableEntry final : public duckdb::TableCatalogEntry {
   /// The name that the database reads a column by; also of hidden ones.
   std::string StorageName(duckdb::column_t column) const;
   duckdb::LogicalType TypeOf(duckdb::column_t column) const;
+  /// As the transaction sees the table; too high by rows that memory ends or replaces.
+  duckdb::idx_t EstimateRows(duckdb::ClientContext& context);
 
   duckdb::unique_ptr<duckdb::CreateInfo> GetInfo() const override;
   duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(duckdb::ClientContext& context,

@@ -419,6 +419,114 @@ TEST_F(DataFileTest, DictionaryColumnsReadFromAnyPage) {
   EXPECT_TRUE(reader->Verify().ok());
 }
 
+TEST_F(DataFileTest, FewValuesGetADictionaryAndShortDecimalsAreIntegers) {
+  using namespace arrow;  // NOLINT(google-build-using-namespace)
+  std::mt19937_64 random(51);
+  const auto table = Table({field("k", int64(), false), field("few", utf8()), field("many", utf8()),
+                            field("d9", decimal128(9, 2)), field("d18", decimal128(18, 4)),
+                            field("d19", decimal128(19, 4)), field("few_days", date32())},
+                           {"k"});
+  constexpr int64_t kRows = 300;
+  StringBuilder few, many;
+  Decimal128Builder d9(decimal128(9, 2)), d18(decimal128(18, 4)), d19(decimal128(19, 4));
+  Date32Builder days;
+  const auto d18_end = Decimal128("999999999999999999");
+  for (int64_t i = 0; i < kRows; ++i) {
+    if (i % 11 == 3) {
+      for (ArrayBuilder* builder : std::vector<ArrayBuilder*>{&few, &many, &d9, &d18, &d19, &days})
+        ASSERT_TRUE(builder->AppendNull().ok());
+      continue;
+    }
+    ASSERT_TRUE(few.Append("value " + std::to_string(i % 3)).ok());
+    ASSERT_TRUE(many.Append("value " + std::to_string(i)).ok());
+    ASSERT_TRUE(d9.Append(Decimal128(i % 2 == 0 ? -999999999 : i)).ok());
+    ASSERT_TRUE(d18.Append(i % 2 == 0 ? -d18_end : Decimal128(i)).ok());
+    ASSERT_TRUE(d19.Append(i % 2 == 0 ? d18_end * 10 : Decimal128(-i)).ok());
+    ASSERT_TRUE(days.Append(static_cast<int32_t>(i % 3)).ok());
+  }
+  const KeyedBatch batch =
+      MakeRows(*table,
+               {RepeatingKeys(kRows, random), Must(few.Finish()), Must(many.Finish()),
+                Must(d9.Finish()), Must(d18.Finish()), Must(d19.Finish()), Must(days.Finish())},
+               FileKind::kCurrent, false, random);
+  const DataFile file = WriteFile(store_, table, batch, kSmall);
+  const FileReaderPtr reader = Open(file);
+  ExpectReads(*reader, table, *batch.rows);
+  EXPECT_TRUE(reader->Verify().ok());
+
+  const auto parquet = parquet::ParquetFileReader::Open(
+      std::make_shared<io::BufferReader>(Must(store_->Get(file.Path()))));
+  const auto metadata = parquet->metadata();
+  std::map<std::string, std::pair<parquet::Type::type, bool>> columns;
+  for (int i = 0; i < metadata->num_columns(); ++i) {
+    columns[metadata->schema()->Column(i)->name()] = {
+        metadata->schema()->Column(i)->physical_type(),
+        metadata->RowGroup(0)->ColumnChunk(i)->has_dictionary_page()};
+  }
+  using Expected = std::pair<parquet::Type::type, bool>;
+  EXPECT_EQ(columns["few"], Expected(parquet::Type::BYTE_ARRAY, true));
+  EXPECT_EQ(columns["many"], Expected(parquet::Type::BYTE_ARRAY, false));
+  EXPECT_EQ(columns["d9"].first, parquet::Type::INT32);
+  EXPECT_EQ(columns["d18"].first, parquet::Type::INT64);
+  EXPECT_EQ(columns["d19"].first, parquet::Type::FIXED_LEN_BYTE_ARRAY);
+  EXPECT_EQ(columns["few_days"], Expected(parquet::Type::INT32, true));
+  EXPECT_EQ(columns["k"], Expected(parquet::Type::INT64, false));
+}
+
+TEST_F(DataFileTest, BytesOfAnyRangeAreTheFilesAndDamageInThemIsNamed) {
+  using namespace arrow;  // NOLINT(google-build-using-namespace)
+  std::mt19937_64 random(52);
+  TableOptions table_options;
+  table_options.dictionary_columns = {"s"};
+  const auto table = Table({field("k", int64(), false), field("s", utf8())}, {"k"}, table_options);
+  const KeyedBatch batch =
+      MakeRows(*table, {RepeatingKeys(300, random), RandomArray(utf8(), 300, true, random)},
+               FileKind::kCurrent, false, random);
+  const DataFile file = WriteFile(store_, table, batch, kSmall);
+  const std::string bytes = Must(store_->Get(file.Path()))->ToString();
+  const auto size = static_cast<int64_t>(bytes.size());
+  const FileReaderPtr reader = Open(file);
+  ReadCounters counters;
+  std::string out(bytes.size(), '\0');
+  for (int i = 0; i < 500; ++i) {
+    const int64_t offset = static_cast<int64_t>(random() % static_cast<uint64_t>(size + 1));
+    const int64_t length =
+        i == 0 ? 0 : static_cast<int64_t>(random() % static_cast<uint64_t>(size - offset + 1));
+    ASSERT_TRUE(reader->ReadBytes(offset, length, out.data(), &counters).ok());
+    EXPECT_EQ(out.substr(0, static_cast<size_t>(length)),
+              bytes.substr(static_cast<size_t>(offset), static_cast<size_t>(length)))
+        << offset << " " << length;
+  }
+  EXPECT_GT(counters.bytes_read, 0u);
+  ASSERT_TRUE(reader->ReadBytes(0, size, out.data(), nullptr).ok());
+  EXPECT_EQ(out, bytes);
+  for (const auto& [offset, length] : std::vector<std::pair<int64_t, int64_t>>{
+           {-1, 1}, {0, -1}, {0, size + 1}, {size + 1, 0}, {1, INT64_MAX}}) {
+    EXPECT_EQ(CodeOf(reader->ReadBytes(offset, length, out.data(), nullptr)),
+              ErrorCode::kInvalidArgument)
+        << offset << " " << length;
+  }
+
+  // A flipped bit in any page: what touches the page is refused, what does not is read.
+  int found = 0;
+  for (int64_t at = 4; at < size; at += 7) {
+    std::string damaged = bytes;
+    damaged[static_cast<size_t>(at)] ^= 0x10;
+    const auto store = MakeMemoryStore();
+    ASSERT_TRUE(store->Put(file.Path(), damaged, PutCondition::None()).ok());
+    const auto open = OpenDataFile(store.get(), std::make_shared<const DataFile>(file), nullptr,
+                                   nullptr, nullptr);
+    if (!open.ok()) continue;  // behind the pages
+    const Status touching = (*open)->ReadBytes(at, 1, out.data(), nullptr);
+    EXPECT_EQ(CodeOf(touching), ErrorCode::kCorruption) << at;
+    EXPECT_NE(touching.message().find(file.Path()), std::string::npos) << touching;
+    ASSERT_TRUE((*open)->ReadBytes(0, 4, out.data(), nullptr).ok());
+    EXPECT_EQ(out.substr(0, 4), "PAR1");
+    ++found;
+  }
+  EXPECT_GT(found, 50);
+}
+
 TEST_F(DataFileTest, PruningKeepsEveryMatchingRow) {
   using namespace arrow;  // NOLINT(google-build-using-namespace)
   std::mt19937_64 random(6);

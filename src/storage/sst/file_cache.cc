@@ -32,6 +32,9 @@ struct DeletionKeyHash {
   }
 };
 
+// What is kept of a file of wide rows is a few MB.
+constexpr size_t kFooterShardBytesMin = 32 << 20;
+
 class FileCacheImpl final : public FileCache {
  public:
   FileCacheImpl(std::shared_ptr<ObjectStore> store, CacheOptions options)
@@ -39,7 +42,7 @@ class FileCacheImpl final : public FileCache {
         pages_(options.page_cache_bytes == 0
                    ? nullptr
                    : std::make_shared<PageCache>(options.page_cache_bytes)),
-        files_(options.footer_cache_bytes),
+        files_(options.footer_cache_bytes, kFooterShardBytesMin),
         deletions_(options.deletion_cache_bytes) {}
 
   Result<FileReaderPtr> Open(const DataFilePtr& file, ReadCounters* counters) override {

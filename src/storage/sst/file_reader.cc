@@ -210,6 +210,11 @@ class FileReaderImpl final : public FileReader {
                                        std::shared_ptr<const catalog::TableSchema> schema,
                                        std::vector<std::string> columns, int64_t batch_rows,
                                        ReadCounters* counters) const override;
+  Status ReadBytes(int64_t offset, int64_t length, char* out,
+                   ReadCounters* counters) const override {
+    return paged_->ReadBytes(offset, length, out, counters);
+  }
+
   Status Verify() const override;
 
  private:

@@ -113,6 +113,11 @@ class FileReader {
                                                std::vector<std::string> columns, int64_t batch_rows,
                                                ReadCounters* counters) const = 0;
 
+  /// `length` bytes of the file to `out`, for another reader of Parquet (sql). Every page that the
+  /// range touches is compared with its checksum before. kCorruption, kInvalidArgument (outside).
+  virtual Status ReadBytes(int64_t offset, int64_t length, char* out,
+                           ReadCounters* counters) const = 0;
+
   /// Reads everything and checks it: footer, pages, order of keys, bounds and counts against the
   /// manifest entry, Bloom filter (no false negative), key index. kCorruption names the file and
   /// what is wrong.

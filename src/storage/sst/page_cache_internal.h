@@ -1,6 +1,7 @@
 // Decoded columns of pages, and any other values that are kept within a budget of bytes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -24,9 +25,10 @@ class LruCache {
     uint64_t hits = 0, misses = 0, bytes = 0, evictions = 0;
   };
 
-  explicit LruCache(size_t budget_bytes)
-      // Small budgets are not split: a shard's share would hold nothing.
-      : shards_(budget_bytes >= kShardBytesMin * kShards ? kShards : 1),
+  /// A shard's share is at least `shard_bytes_min` (or all): many times what a value takes, or
+  /// values that fall into one shard drive each other out while others are empty.
+  explicit LruCache(size_t budget_bytes, size_t shard_bytes_min = 1 << 20)
+      : shards_(std::clamp<size_t>(budget_bytes / shard_bytes_min, 1, kShards)),
         budget_(budget_bytes / shards_.size()) {}
 
   std::shared_ptr<Value> Find(const Key& key) {
@@ -95,7 +97,6 @@ class LruCache {
 
  private:
   static constexpr size_t kShards = 16;
-  static constexpr size_t kShardBytesMin = 1 << 20;
   static constexpr size_t kEntryBytes = 128;  ///< List and map nodes, about.
 
   struct Entry {

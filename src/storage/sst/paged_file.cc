@@ -26,6 +26,10 @@ namespace lamina::storage::sst {
 
 namespace {
 
+// Fewer bytes are not worth a system call; and a page fault brings in its neighbours as well.
+constexpr int64_t kReleaseBytesMin = 16 << 10;
+constexpr int64_t kFaultBytes = 64 << 10;
+
 using arrow::Type;
 
 // Ranges of one read that lie closer than this are fetched in one request.
@@ -124,13 +128,22 @@ std::shared_ptr<arrow::Field> FieldAtRest(const FileColumn& column) {
                       arrow::key_value_metadata({"PARQUET:field_id"}, {std::to_string(column.id)}));
 }
 
+// `like`: the file's own, which says whether decimals of few digits are integers in it.
 Result<std::shared_ptr<parquet::SchemaDescriptor>> ParquetSchemaOf(
-    const arrow::FieldVector& fields) {
+    const arrow::FieldVector& fields, const parquet::SchemaDescriptor& like) {
+  parquet::WriterProperties::Builder properties;
+  for (int leaf = 0; leaf < like.num_columns(); ++leaf) {
+    const parquet::ColumnDescriptor& column = *like.Column(leaf);
+    if (column.logical_type() != nullptr && column.logical_type()->is_decimal() &&
+        column.physical_type() != parquet::Type::FIXED_LEN_BYTE_ARRAY) {
+      properties.enable_store_decimal_as_integer();
+      break;
+    }
+  }
   std::shared_ptr<parquet::SchemaDescriptor> out;
   const std::shared_ptr<arrow::Schema> schema = arrow::schema(fields);
-  ARROW_RETURN_NOT_OK(
-      parquet::arrow::ToParquetSchema(schema.get(), *parquet::default_writer_properties(),
-                                      *parquet::default_arrow_writer_properties(), &out));
+  ARROW_RETURN_NOT_OK(parquet::arrow::ToParquetSchema(
+      schema.get(), *properties.build(), *parquet::default_arrow_writer_properties(), &out));
   return out;
 }
 
@@ -267,7 +280,10 @@ Status PagedFile::Load(ObjectStore* store, const DataFile& file, ReadCounters* c
                                tail.checksums_offset, checksum_bases_.back(), checksums));
   }
   // Parsed thrift takes several times its bytes; parsed page indexes come on top of the raw ones.
-  memory_bytes_ = sizeof(*this) + 2 * static_cast<size_t>(region_->size()) + 4 * footer.size() +
+  // A copy: what was read may be a view of the file.
+  tail_offset_ = tail_offset;
+  tail_ = arrow::Buffer::FromString(std::string(bytes));
+  memory_bytes_ = sizeof(*this) + 2 * static_cast<size_t>(region_->size()) + 5 * footer.size() +
                   checksum_bases_.size() * sizeof(LazyChunk);
   return Status::OK();
 }
@@ -369,7 +385,7 @@ Status PagedFile::LoadColumns() {
   }
   // What follows reads the file by its Arrow types: make sure that Parquet's say the same.
   ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<parquet::SchemaDescriptor> expected,
-                        ParquetSchemaOf(at_rest));
+                        ParquetSchemaOf(at_rest, *leaves));
   bool same = expected->num_columns() == leaves_;
   for (int leaf = 0; same && leaf < leaves_; ++leaf) {
     // Not Equals: annotations that say the same differ once they went through a file.
@@ -398,7 +414,7 @@ Status PagedFile::LoadColumns() {
     column.direct = column.first_leaf_is_flat && IsDirect(*column.at_rest);
     if (!column.direct) {
       const arrow::FieldVector alone = {FieldAtRest(column)};
-      ARROW_ASSIGN_OR_RAISE(column.schema_alone, ParquetSchemaOf(alone));
+      ARROW_ASSIGN_OR_RAISE(column.schema_alone, ParquetSchemaOf(alone, *leaves));
       ARROW_ASSIGN_OR_RAISE(std::string value, EncodeArrowSchema(*arrow::schema(alone)));
       column.metadata_alone = arrow::key_value_metadata({kArrowSchemaKey}, {std::move(value)});
     }
@@ -561,6 +577,84 @@ Result<const std::vector<parquet::PageLocation>*> PagedFile::Locations(int row_g
   });
   ARROW_RETURN_NOT_OK(lazy.locations_status);
   return &lazy.locations;
+}
+
+Status PagedFile::LoadPageList() const {
+  std::call_once(page_list_once_, [&] {
+    page_list_status_ = [&]() -> Status {
+      for (int group = 0; group < static_cast<int>(row_groups_.size()); ++group) {
+        for (int leaf = 0; leaf < leaves_; ++leaf) {
+          const size_t chunk = ChunkNumber(group, leaf);
+          const ChunkLayout& layout = chunk_layouts_[chunk];
+          size_t index = checksum_bases_[chunk];  // of the dictionary, also where there is none
+          const auto add = [&](int64_t offset, int64_t end) {
+            page_list_.push_back({offset, end, base::LoadFixed32(checksums_ + index++ * 4)});
+          };
+          if (layout.dictionary_offset >= 0) {
+            add(layout.dictionary_offset, layout.data_offset);
+          } else {
+            ++index;
+          }
+          ARROW_ASSIGN_OR_RAISE(const std::vector<parquet::PageLocation>* locations,
+                                Locations(group, leaf));
+          for (const parquet::PageLocation& page : *locations)
+            add(page.offset, page.offset + page.compressed_page_size);
+        }
+      }
+      std::sort(page_list_.begin(), page_list_.end(),
+                [](const PageBytes& a, const PageBytes& b) { return a.offset < b.offset; });
+      return Status::OK();
+    }();
+    ThrowIfExhausted(page_list_status_);
+  });
+  return page_list_status_;
+}
+
+Status PagedFile::ReadBytes(int64_t offset, int64_t length, char* out,
+                            ReadCounters* counters) const {
+  ReadCounters unwanted;
+  counters = counters == nullptr ? &unwanted : counters;
+  const int64_t size = tail_offset_ + tail_->size();
+  if (offset < 0 || length < 0 || offset > size || length > size - offset) {
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("bytes outside of the file: file={} offset={} length={} size={}",
+                                 path_, offset, length, size));
+  }
+  const int64_t end = offset + length;
+  const auto copy = [&](const arrow::Buffer& from, int64_t begins) {
+    const int64_t first = std::max(offset, begins);
+    const int64_t last = std::min(end, begins + from.size());
+    if (first < last)
+      std::memcpy(out + (first - offset), from.data() + (first - begins),
+                  static_cast<size_t>(last - first));
+  };
+  copy(*tail_, tail_offset_);
+  copy(*region_, region_offset_);
+  const int64_t pages_end = std::min(end, region_offset_);
+  if (offset >= pages_end) return Status::OK();
+  ARROW_RETURN_NOT_OK(LoadPageList());
+  auto page = std::partition_point(page_list_.begin(), page_list_.end(),
+                                   [&](const PageBytes& p) { return p.end <= offset; });
+  auto last = std::partition_point(page, page_list_.end(),
+                                   [&](const PageBytes& p) { return p.offset < pages_end; });
+  const int64_t begin = page == last ? offset : std::min(offset, page->offset);
+  const int64_t stop = page == last ? pages_end : std::max(pages_end, (last - 1)->end);
+  ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Buffer> bytes,
+                        ReadAt(begin, stop - begin, counters));
+  const std::string_view view(*bytes);
+  for (; page != last; ++page) {
+    ARROW_RETURN_NOT_OK(CheckPage(view.substr(static_cast<size_t>(page->offset - begin),
+                                              static_cast<size_t>(page->end - page->offset)),
+                                  page->offset, page->checksum));
+    ++counters->pages_read;
+  }
+  copy(*arrow::SliceBuffer(bytes, 0, std::min(stop, region_offset_) - begin), begin);
+  // The caller has its copy: pages of a mapping would count as this process's memory.
+  if (releasable_ != nullptr && stop - begin >= kReleaseBytesMin) {
+    const int64_t first = std::max<int64_t>(begin - kFaultBytes, 0);
+    releasable_->Release(first, std::min(stop + kFaultBytes, region_offset_) - first);
+  }
+  return Status::OK();
 }
 
 const parquet::ColumnIndex* PagedFile::PageStatistics(int row_group, int leaf) const {

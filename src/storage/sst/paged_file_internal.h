@@ -108,6 +108,10 @@ class PagedFile {
                                                                std::span<const int> columns,
                                                                ReadCounters* counters) const;
 
+  /// The file's bytes, for another reader of Parquet: pages that the range touches are read whole
+  /// and compared with their checksums, what lies behind them comes from memory.
+  Status ReadBytes(int64_t offset, int64_t length, char* out, ReadCounters* counters) const;
+
   /// The reader is done with a row group: its pages need not stay in memory. Advice.
   void ReleaseRowGroup(int row_group) const;
 
@@ -150,6 +154,12 @@ class PagedFile {
   Result<const std::vector<parquet::PageLocation>*> Locations(int row_group, int leaf) const;
   Result<std::vector<Slice>> Fetch(int row_group, uint32_t first, uint32_t last,
                                    std::span<const int> columns, ReadCounters* counters) const;
+  struct PageBytes {
+    int64_t offset = 0;
+    int64_t end = 0;
+    uint32_t checksum = 0;
+  };
+  Status LoadPageList() const;
   Status CheckPage(std::string_view bytes, int64_t offset, uint32_t expected) const;
   Result<std::shared_ptr<arrow::Array>> DecodeDirect(const FileColumn& column, int row_group,
                                                      const Slice& slice, int64_t rows) const;
@@ -171,6 +181,12 @@ class PagedFile {
   KeyIndex key_index_;
   int64_t region_offset_ = 0;  ///< Where key index, page index and checksums begin in the file.
   std::shared_ptr<arrow::Buffer> region_;  ///< Those.
+  int64_t tail_offset_ = 0;                ///< Where tail block and footer begin, to the end.
+  std::shared_ptr<arrow::Buffer> tail_;    ///< Those.
+  /// All pages in the order of the file; made when bytes are first asked for.
+  mutable std::once_flag page_list_once_;
+  mutable Status page_list_status_;
+  mutable std::vector<PageBytes> page_list_;
   /// Inside region_; checked to hold one for each page and chunk.
   const char* checksums_ = nullptr;
   std::vector<ChunkLayout> chunk_layouts_;
