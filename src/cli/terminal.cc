@@ -597,19 +597,21 @@ void Progress::Update(uint64_t done, uint64_t total, const std::string& note) {
   const int64_t now = MonotonicNanos();
   if (now - start_nanos_ < 300'000'000 || now - shown_nanos_ < 100'000'000) return;
   shown_nanos_ = now;
+  const double spent = static_cast<double>(now - start_nanos_) * 1e-9;
   std::string line = what_;
   if (total != 0) {
     const double part = std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
     std::string bar;
     for (int i = 0; i < 16; ++i) bar += i < static_cast<int>(part * 16) ? "█" : "░";
     line += fmt::format(" {} {:3.0f} %", bar, part * 100);
-    const double spent = static_cast<double>(now - start_nanos_) * 1e-9;
     if (!note.empty()) line += "  " + note;
     if (spent > 2 && part > 0.01) {
       line += fmt::format("  {} left", DurationText(std::round(spent * (1 - part) / part)));
     }
-  } else if (!note.empty()) {
-    line += "  " + note;
+  } else {
+    // A line that never changes looks like a program that hangs.
+    line += fmt::format(" {:.0f} s", spent);
+    if (!note.empty()) line += "  " + note;
   }
   const std::lock_guard<std::mutex> lock(progress_mu);
   progress_spoke_nanos = now;

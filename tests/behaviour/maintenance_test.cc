@@ -423,7 +423,8 @@ TEST_F(MaintenanceTest, EveryCodecIsReadAndTheSizesDiffer) {
     std::vector<std::string> texts;
     for (int64_t i = 0; i < 4000; ++i) {
       ids.push_back(i);
-      texts.push_back(fmt::format("a sentence that is much like number {}", i % 97));
+      // Too many different ones for a dictionary.
+      texts.push_back(fmt::format("a sentence that is much like number {}", i));
     }
     Must(db_->Put("text", Batch(arrow::schema({arrow::field("id", arrow::int64(), false),
                                                arrow::field("text", arrow::utf8())}),
@@ -434,7 +435,7 @@ TEST_F(MaintenanceTest, EveryCodecIsReadAndTheSizesDiffer) {
     Reopen();
     const Lines rows = ScanText(*db_, "text");
     ASSERT_EQ(rows.size(), 4000u);
-    EXPECT_EQ(rows[123], "123|a sentence that is much like number 26");
+    EXPECT_EQ(rows[123], "123|a sentence that is much like number 123");
     ExpectSound();
     // Files of the codecs before are read by a database that writes another one.
     options_.upper_codec = options_.last_codec = Codec::kNone;

@@ -280,6 +280,9 @@ LineEditor::Outcome LineEditor::Read(const std::string& prompt, std::string* tex
   state_->interrupted = false;
   text->clear();
   int count = 0;
+  // libedit shows the prompt and takes the terminal over after it: a Ctrl-D that comes in between
+  // would be the terminal's, and lost.
+  (void)el_set(state_->editor, EL_PREP_TERM, 1);
   const char* line = el_gets(state_->editor, &count);
   if (state_->interrupted) {
     Out("^C\n");

@@ -473,6 +473,29 @@ TEST_F(DataFileTest, FewValuesGetADictionaryAndShortDecimalsAreIntegers) {
   EXPECT_EQ(columns["k"], Expected(parquet::Type::INT64, false));
 }
 
+TEST_F(DataFileTest, DictionariesWithoutValuesAreRead) {
+  // A page whose body has no bytes is written before another one.
+  std::mt19937_64 random(53);
+  TableOptions table_options;
+  table_options.dictionary_columns = {"none"};
+  const auto table =
+      Table({arrow::field("k", arrow::int64(), false), arrow::field("none", arrow::utf8()),
+             arrow::field("also", arrow::utf8())},
+            {"k"}, table_options);
+  const auto none = Must(arrow::MakeArrayOfNull(arrow::utf8(), 100));
+  for (const catalog::Codec codec : {catalog::Codec::kNone, catalog::Codec::kLz4}) {
+    const KeyedBatch batch = MakeRows(*table, {RepeatingKeys(100, random), none, none},
+                                      FileKind::kCurrent, false, random);
+    WriterOptions options = kSmall;
+    options.codec = codec;
+    const DataFile file = WriteFile(store_, table, batch, options,
+                                    static_cast<uint8_t>(40 + static_cast<int>(codec)));
+    const FileReaderPtr reader = Open(file);
+    ExpectReads(*reader, table, *batch.rows);
+    EXPECT_TRUE(reader->Verify().ok());
+  }
+}
+
 TEST_F(DataFileTest, BytesOfAnyRangeAreTheFilesAndDamageInThemIsNamed) {
   using namespace arrow;  // NOLINT(google-build-using-namespace)
   std::mt19937_64 random(52);

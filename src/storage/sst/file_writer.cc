@@ -348,6 +348,7 @@ class FileWriterImpl final : public FileWriter {
     if (!known || sample->length() < kRepeatsMin) return false;
     ARROW_ASSIGN_OR_RAISE(const arrow::Datum encoded, arrow::compute::DictionaryEncode(sample));
     const int64_t values = encoded.array_as<arrow::DictionaryArray>()->dictionary()->length();
+    if (sample->null_count() == sample->length()) return false;
     return values <= kFewValues && values * kRepeatsMin <= sample->length();
   }
 
