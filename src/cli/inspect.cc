@@ -85,6 +85,7 @@ ordered_json FileJson(const std::shared_ptr<ObjectStore>& store, const storage::
   out["min_system_from"] = Format(f.min_system_from);
   out["max_system_from"] = Format(f.max_system_from);
   out["has_valid_columns"] = f.has_valid_columns;
+  out["has_system_columns"] = f.has_system_columns;
   if (f.deletions.has_value()) {
     // Everything another program needs to apply the vector: position and end (null = replaced,
     // visible at no time).

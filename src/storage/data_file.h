@@ -58,6 +58,9 @@ struct DataFile {
   ValidTime min_valid_to = ValidTime::Max(), max_valid_to = ValidTime::Max();
   /// False: every row is valid for all time and the columns are left out.
   bool has_valid_columns = false;
+  /// False: the rows came with one commit that was not known yet when they were written. All have
+  /// min_commit and min_system_from, and the columns are left out.
+  bool has_system_columns = true;
   std::vector<ColumnStats> columns;
   std::optional<DeletionVectorRef> deletions;
 

@@ -83,6 +83,7 @@ void Write(MessageWriter& w, const DataFile& value) {
   if (value.deletions) {
     w.AddMessageWith(f::kDeletions.tag, [&](MessageWriter& sub) { Write(sub, *value.deletions); });
   }
+  Put(w, f::kOneCommit, value.has_system_columns ? 0 : 1);
 }
 
 void Write(MessageWriter& w, const Checkpoint& value) {
@@ -326,6 +327,12 @@ Status Read(MessageReader& r, DataFile* out) {
       case f::kDeletions.tag:
         ARROW_RETURN_NOT_OK(ReadMessage(r, &out->deletions.emplace()));
         break;
+      case f::kOneCommit.tag: {
+        bool one = false;
+        r.GetBool(&one);
+        out->has_system_columns = !one;
+        break;
+      }
       default:
         ARROW_RETURN_NOT_OK(Unknown(r, "DataFile"));
     }

@@ -110,6 +110,7 @@ inline constexpr Field kMaxValidTo{20, "max_valid_to", "sint"};
 inline constexpr Field kHasValidColumns{21, "has_valid_columns", "bool"};
 inline constexpr Field kColumns{22, "columns", "ColumnStats*"};
 inline constexpr Field kDeletions{23, "deletions", "DeletionVector"};
+inline constexpr Field kOneCommit{24, "one_commit", "bool"};
 inline constexpr Field kAll[] = {kId,          kTable,         kKind,
                                  kLevel,       kSchemaVersion, kRows,
                                  kBytes,       kFooterLength,  kMinKey,
@@ -117,7 +118,7 @@ inline constexpr Field kAll[] = {kId,          kTable,         kKind,
                                  kMinCommit,   kMaxCommit,     kMinSystemTo,
                                  kMaxSystemTo, kMinValidFrom,  kMaxValidFrom,
                                  kMinValidTo,  kMaxValidTo,    kHasValidColumns,
-                                 kColumns,     kDeletions};
+                                 kColumns,     kDeletions,     kOneCommit};
 }  // namespace file_field
 
 namespace stats_field {

@@ -42,6 +42,11 @@ std::string FileProblem(const DataFile& f, const catalog::TableSchema& table) {
       f.min_valid_from > f.max_valid_from || f.min_valid_to > f.max_valid_to) {
     return "M6: bounds of a file are reversed";
   }
+  if (!f.has_system_columns &&
+      (f.kind != FileKind::kCurrent || f.min_commit != f.max_commit || f.min_commit.value == 0 ||
+       f.min_system_from != f.max_system_from)) {
+    return "M6: a file without system columns is of one commit";
+  }
   if (f.footer_length > f.bytes) return "M6: footer is longer than the file";
   if (f.schema_version == 0 || f.schema_version > table.version)
     return "M6: file names a schema version that is not there";

@@ -53,7 +53,8 @@ bool IsNan(const arrow::Scalar& value) {
   }
 }
 
-Result<std::shared_ptr<arrow::Array>> ConstantTimes(int64_t micros, int64_t rows) {
+Result<std::shared_ptr<arrow::Array>> ConstantTimes(int64_t micros, int64_t rows,
+                                                    const std::shared_ptr<arrow::DataType>& type) {
   // The same two values again and again, mostly a page long: one shared buffer each.
   constexpr int64_t kShared = 8192;
   const auto make = [](int64_t value, int64_t count) -> Result<std::shared_ptr<arrow::Buffer>> {
@@ -70,8 +71,7 @@ Result<std::shared_ptr<arrow::Array>> ConstantTimes(int64_t micros, int64_t rows
   } else {
     ARROW_ASSIGN_OR_RAISE(values, make(micros, rows));
   }
-  return arrow::MakeArray(
-      arrow::ArrayData::Make(TimeType(), rows, {nullptr, std::move(values)}, 0));
+  return arrow::MakeArray(arrow::ArrayData::Make(type, rows, {nullptr, std::move(values)}, 0));
 }
 
 uint64_t TypeHash(const arrow::DataType& type) {
@@ -259,6 +259,8 @@ class FileReaderImpl final : public FileReader {
     }
   }
 
+  /// What every row has of a time column that the file does not have.
+  int64_t LeftOut(std::string_view name) const;
   Result<ColumnSource> SourceOf(const catalog::TableSchema& schema, const std::string& name) const;
   Result<std::vector<ColumnSource>> SourcesOf(const catalog::TableSchema& schema,
                                               const std::vector<std::string>& columns) const;
@@ -286,6 +288,13 @@ class FileReaderImpl final : public FileReader {
 
 // ---- Columns ----
 
+int64_t FileReaderImpl::LeftOut(std::string_view name) const {
+  if (name == catalog::kValidFromColumn) return ValidTime::Min().micros;
+  if (name == catalog::kSystemFromColumn) return file_->min_system_from.micros;
+  if (name == catalog::kCommitColumn) return static_cast<int64_t>(file_->min_commit.value);
+  return INT64_MAX;
+}
+
 Result<ColumnSource> FileReaderImpl::SourceOf(const catalog::TableSchema& schema,
                                               const std::string& name) const {
   ColumnSource source;
@@ -296,8 +305,8 @@ Result<ColumnSource> FileReaderImpl::SourceOf(const catalog::TableSchema& schema
     if (source.file_column >= 0) {
       source.kind = ColumnSource::Kind::kFile;
     } else {
-      source.kind = ColumnSource::Kind::kConstantTime;  // Left out of the file: the open end.
-      source.constant = name == catalog::kValidFromColumn ? ValidTime::Min().micros : INT64_MAX;
+      source.kind = ColumnSource::Kind::kConstantTime;
+      source.constant = LeftOut(name);
     }
     return source;
   }
@@ -337,7 +346,7 @@ Result<std::vector<ColumnSource>> FileReaderImpl::SourcesOf(
 Result<std::shared_ptr<arrow::Array>> FileReaderImpl::ArrayOf(const ColumnSource& source,
                                                               int64_t rows) {
   return source.kind == ColumnSource::Kind::kConstantTime
-             ? ConstantTimes(source.constant, rows)
+             ? ConstantTimes(source.constant, rows, source.field->type())
              : catalog::InitialValues(source.absent, rows);
 }
 
@@ -534,8 +543,7 @@ FileReaderImpl::RangeSource FileReaderImpl::RangeSourceOf(
     source.file_column = paged_->FindColumn(*time_id);
     // Rows of current files end in the deletion vector, which is not known here.
     if (source.file_column < 0 && name != catalog::kSystemToColumn) {
-      const int64_t value =
-          name == catalog::kValidFromColumn ? ValidTime::Min().micros : ValidTime::Max().micros;
+      const int64_t value = LeftOut(name);
       const auto bound =
           EncodeBound(parquet::Type::INT64, {reinterpret_cast<const char*>(&value), sizeof(value)},
                       source.type, source.type);
@@ -768,7 +776,10 @@ Status FileReaderImpl::Verify() const {
         of.max = std::max(of.max, *max);
       }
     }
-    const int64_t* system_from = times(bounds[0]);
+    // Left out: the same of all rows.
+    const std::vector<int64_t> one(times(bounds[0]) == nullptr ? static_cast<size_t>(rows) : 0,
+                                   file_->min_system_from.micros);
+    const int64_t* system_from = one.empty() ? times(bounds[0]) : one.data();
     const int64_t* valid_from = times(bounds[2]);
     for (int64_t i = 0; i < rows; ++i) {
       const std::string_view key = keys->GetView(i);
@@ -818,7 +829,13 @@ Status FileReaderImpl::Verify() const {
                                  bounds[i].max));
     }
   }
+  if (!file_->has_system_columns && (file_->min_system_from != file_->max_system_from ||
+                                     file_->min_commit != file_->max_commit)) {
+    return Damaged("the manifest gives rows of one commit several times");
+  }
   if ((bounds[2].column >= 0) != file_->has_valid_columns ||
+      (bounds[0].column >= 0) != file_->has_system_columns ||
+      (bounds[4].column >= 0) != file_->has_system_columns ||
       (bounds[1].column >= 0) != (file_->kind == FileKind::kHistory)) {
     return Damaged("the manifest says other time columns than the file has");
   }

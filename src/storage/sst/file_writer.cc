@@ -117,6 +117,7 @@ class FileWriterImpl final : public FileWriter {
     file_.level = options.level;
     file_.schema_version = table_->version;
     file_.has_valid_columns = options.valid_columns;
+    file_.has_system_columns = options.system_columns;
     path_ = file_.Path();
   }
 
@@ -130,6 +131,9 @@ class FileWriterImpl final : public FileWriter {
   }
 
   Status Init() {
+    if (!options_.system_columns && options_.kind != FileKind::kCurrent) {
+      return MakeError(ErrorCode::kInternal, "a history file needs its system columns");
+    }
     if (options_.rows_per_page <= 0 || options_.rows_per_row_group <= 0) {
       return MakeError(
           ErrorCode::kInvalidArgument,
@@ -144,6 +148,8 @@ class FileWriterImpl final : public FileWriter {
       const std::string& name = field->name();
       if ((!options_.valid_columns &&
            (name == catalog::kValidFromColumn || name == catalog::kValidToColumn)) ||
+          (!options_.system_columns &&
+           (name == catalog::kSystemFromColumn || name == catalog::kCommitColumn)) ||
           (options_.kind == FileKind::kCurrent && name == catalog::kSystemToColumn)) {
         continue;
       }
@@ -591,10 +597,12 @@ class FileWriterImpl final : public FileWriter {
     metadata->Append(kKeyIndexLengthKey, std::to_string(key_index_length));
     metadata->Append(kMinKeyKey, HexOf(file_.min_key));
     metadata->Append(kMaxKeyKey, HexOf(file_.max_key));
-    metadata->Append(kMinSystemFromKey, std::to_string(file_.min_system_from.micros));
-    metadata->Append(kMaxSystemFromKey, std::to_string(file_.max_system_from.micros));
-    metadata->Append(kMinCommitKey, std::to_string(file_.min_commit.value));
-    metadata->Append(kMaxCommitKey, std::to_string(file_.max_commit.value));
+    if (options_.system_columns) {
+      metadata->Append(kMinSystemFromKey, std::to_string(file_.min_system_from.micros));
+      metadata->Append(kMaxSystemFromKey, std::to_string(file_.max_system_from.micros));
+      metadata->Append(kMinCommitKey, std::to_string(file_.min_commit.value));
+      metadata->Append(kMaxCommitKey, std::to_string(file_.max_commit.value));
+    }
     ARROW_ASSIGN_OR_RAISE(std::string schema, EncodeArrowSchema(*schema_));
     metadata->Append(kArrowSchemaKey, std::move(schema));
     return metadata;

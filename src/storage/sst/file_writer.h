@@ -25,6 +25,9 @@ struct WriterOptions {
   uint8_t level = 0;
   /// False: every row must be valid for all time (kInvalidArgument otherwise).
   bool valid_columns = false;
+  /// False: for rows of one commit that is not known yet. What they say of system time and commit
+  /// is not written; whoever enters the file into the manifest says it (DataFile).
+  bool system_columns = true;
   catalog::Codec codec = catalog::Codec::kLz4;
   int32_t rows_per_page = 1024;
   int32_t rows_per_row_group = 128 * 1024;  ///< Rounded up to a multiple of rows_per_page.

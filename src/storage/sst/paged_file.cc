@@ -269,7 +269,7 @@ Status PagedFile::Load(ObjectStore* store, const DataFile& file, ReadCounters* c
                                region_offset_, tail.region_crc, actual));
   }
   ARROW_RETURN_NOT_OK(LoadMetadata(file));
-  ARROW_RETURN_NOT_OK(LoadColumns());
+  ARROW_RETURN_NOT_OK(LoadColumns(file));
   checksums_ = reinterpret_cast<const char*>(region_->data()) +
                (tail.checksums_offset - tail.key_index_offset);
   ARROW_RETURN_NOT_OK(LoadRowGroups(file));
@@ -356,7 +356,7 @@ Status PagedFile::LoadMetadata(const DataFile& file) {
   return Status::OK();
 }
 
-Status PagedFile::LoadColumns() {
+Status PagedFile::LoadColumns(const DataFile& file) {
   ARROW_ASSIGN_OR_RAISE(const std::string encoded, Metadata(kArrowSchemaKey));
   ARROW_ASSIGN_OR_RAISE(const std::shared_ptr<arrow::Schema> schema, DecodeArrowSchema(encoded));
   ARROW_ASSIGN_OR_RAISE(const std::string nan_free_text, Metadata(kNanFreeKey));
@@ -438,8 +438,9 @@ Status PagedFile::LoadColumns() {
                          !columns_[static_cast<size_t>(field)].nullable);
   };
   const std::shared_ptr<arrow::DataType> time = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
-  if (FindColumn(std::string_view(catalog::kSystemFromColumn)) < 0 ||
-      FindColumn(std::string_view(catalog::kCommitColumn)) < 0 ||
+  const auto has = [this](const char* name) { return FindColumn(std::string_view(name)) >= 0; };
+  if (has(catalog::kSystemFromColumn) != file.has_system_columns ||
+      has(catalog::kCommitColumn) != file.has_system_columns ||
       !time_column(catalog::kSystemFromColumn, time) ||
       !time_column(catalog::kSystemToColumn, time) ||
       !time_column(catalog::kValidFromColumn, time) ||

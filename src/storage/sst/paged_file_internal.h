@@ -139,7 +139,7 @@ class PagedFile {
   PagedFile() = default;
   Status Load(ObjectStore* store, const DataFile& file, ReadCounters* counters);
   Status LoadMetadata(const DataFile& file);
-  Status LoadColumns();
+  Status LoadColumns(const DataFile& file);
   Status LoadRowGroups(const DataFile& file);
   Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t offset, int64_t length,
                                                 ReadCounters* counters) const;
