@@ -8,6 +8,9 @@
 // so the encoding of a single binary key is the key itself.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +42,14 @@ struct KeyRange {
   static KeyRange Point(std::string_view key);      ///< Exactly one key: [key, key + '\0').
   static KeyRange Prefix(std::string_view prefix);  ///< Every key that starts with the bytes.
 };
+
+/// The first 8 key bytes as a number in key order (shorter keys padded with zeros: ties are settled
+/// by the whole key).
+inline uint64_t KeyPrefix(std::string_view key) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, key.data(), std::min<size_t>(key.size(), 8));
+  return __builtin_bswap64(bits);
+}
 
 class KeyCodec {
  public:

@@ -150,6 +150,10 @@ class GuardedTransaction final : public Session {
   std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const override {
     return impl_.FilesOf(table);
   }
+  Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
+                                               std::function<bool()> cancelled) override {
+    return base::Guarded([&] { return impl_.BeginLoad(table, std::move(cancelled)); });
+  }
   uint64_t definition_changes() const override { return impl_.definition_changes(); }
 
  private:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "catalog/key_codec.h"
 #include "catalog/schema.h"
+#include "db/table_load.h"
 #include "engine/reader.h"
 #include "lamina/database.h"
 
@@ -62,6 +64,12 @@ class Session : public Transaction {
   virtual Result<uint64_t> FactsInMemory(catalog::TableId table) = 0;
   /// The table's files as this transaction sees them; only of tables that it did not make itself.
   virtual std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const = 0;
+  /// For new rows of a table that this transaction has not written. From here to the transaction's
+  /// end it may be read, without these rows, which come with the commit; all else is kUnsupported.
+  /// So is a table that takes its valid time from columns. `cancelled` is asked while it writes, by
+  /// any of its threads; true ends the call with kCancelled.
+  virtual Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
+                                                       std::function<bool()> cancelled) = 0;
   /// Rises with every change of definitions that this transaction makes or takes back.
   virtual uint64_t definition_changes() const = 0;
 };

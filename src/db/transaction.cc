@@ -7,7 +7,9 @@
 
 #include "base/mutant.h"
 #include "base/scope_guard.h"
+#include "catalog/key_codec.h"
 #include "catalog/system_tables.h"
+#include "db/table_load_internal.h"
 #include "db/transaction_impl.h"
 #include "db/write_internal.h"
 
@@ -258,6 +260,11 @@ Result<std::shared_ptr<ScanReader>> TransactionImpl::ScanPrefix(std::string_view
 Result<catalog::TableSchemaPtr> TransactionImpl::WritableTable(const std::string& name) const {
   ARROW_ASSIGN_OR_RAISE(auto table, Table(name));
   ARROW_RETURN_NOT_OK(CheckWriter(*table, layer_));
+  if (std::find(loading_.begin(), loading_.end(), table->id) != loading_.end()) {
+    return MakeError(ErrorCode::kUnsupported,
+                     fmt::format("table is being loaded in this transaction: table={}", name),
+                     "commit first");
+  }
   return table;
 }
 
@@ -281,6 +288,10 @@ Status TransactionImpl::CheckNameFree(const std::string& name, catalog::TableId 
 
 Status TransactionImpl::Change(CatalogPtr catalog, catalog::TableId table) {
   const catalog::TableSchemaPtr next = catalog->Find(table);
+  if (std::find(loading_.begin(), loading_.end(), table) != loading_.end()) {
+    return MakeError(ErrorCode::kUnsupported, "table is being loaded in this transaction",
+                     "commit first");
+  }
   bool staged = false;
   batch_->ForEach([&](const engine::WriteBatch::Entry& entry) {
     staged = staged || (entry.table != nullptr && entry.table->schema->id == table);
@@ -510,12 +521,95 @@ Status TransactionImpl::NoteRead(catalog::TableId table, const catalog::KeyRange
   return Status::OK();
 }
 
+// ---- Loads ----
+
+uint64_t TransactionImpl::pending_facts() const {
+  uint64_t count = batch_->fact_count();
+  for (const auto& load : loads_) count += load->rows();
+  return count;
+}
+
+Result<std::unique_ptr<TableLoad>> TransactionImpl::BeginLoad(const std::string& table,
+                                                              std::function<bool()> cancelled) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
+  bool staged = !schema->options.period_from_column.empty();
+  batch_->ForEach([&](const engine::WriteBatch::Entry& entry) {
+    staged = staged || (entry.table != nullptr && entry.table->schema->id == schema->id);
+  });
+  if (staged) {
+    return MakeError(ErrorCode::kUnsupported,
+                     fmt::format("table cannot be loaded here: table={}", table), "use Insert");
+  }
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<engine::BulkLoad> load,
+                        engine_->BeginLoad(schema, std::move(cancelled)));
+  TableLoadHooks hooks;
+  hooks.reserve_ids = [this, schema](int64_t count) { return ReserveRowIds(*schema, count); };
+  hooks.finished = [this](const std::shared_ptr<engine::BulkLoad>& finished) {
+    return TakeLoad(finished);
+  };
+  auto out = MakeTableLoad(schema, std::move(load), std::move(hooks));
+  loading_.push_back(schema->id);
+  return out;
+}
+
+Status TransactionImpl::TakeLoad(const std::shared_ptr<engine::BulkLoad>& load) {
+  ARROW_RETURN_NOT_OK(CheckOpen());
+  if (load->files().empty()) return Status::OK();
+  const catalog::TableSchemaPtr& table = load->table();
+  // Row ids are never given twice, and a table that was made here has no rows.
+  if (table->has_primary_key &&
+      table->id.value < snapshot_->state().version->catalog.next_table_id) {
+    const std::string& min = load->files().front().min_key;
+    const std::string& max = load->files().back().max_key;
+    ARROW_ASSIGN_OR_RAISE(const uint64_t in_memory, FactsInMemory(table->id));
+    const auto files = FilesOf(table->id);
+    if (in_memory > 0 || std::any_of(files.begin(), files.end(), [&](const auto& file) {
+          return file->min_key <= max && file->max_key >= min;
+        })) {
+      ARROW_ASSIGN_OR_RAISE(const auto context, Context());
+      ScanOptions options;
+      const catalog::KeyCodec codec(*table);
+      options.columns.emplace();
+      for (const auto& column : codec.columns()) options.columns->push_back(column.name);
+      options.valid = ValidPeriod::All();
+      options.order_by_key = false;
+      options.batch_rows = 64 * 1024;
+      ARROW_ASSIGN_OR_RAISE(auto scan, PrepareScan(context, table, options));
+      scan.spec.keys.from = min;
+      scan.spec.keys.to = max + '\0';
+      scan.spec.keys.unbounded_to = false;
+      ARROW_ASSIGN_OR_RAISE(const auto reader, RunScan(context, std::move(scan)));
+      for (;;) {
+        ARROW_ASSIGN_OR_RAISE(const auto rows, reader->Next());
+        if (rows == nullptr) break;
+        ARROW_ASSIGN_OR_RAISE(const auto keys, codec.Encode(*rows));
+        for (int64_t i = 0; i < keys->length(); ++i) {
+          ARROW_ASSIGN_OR_RAISE(const bool loaded, load->Contains(keys->GetView(i)));
+          if (!loaded || LAMINA_MUTANT("load.key_of_the_table_taken")) continue;
+          std::string text;
+          for (const auto& column : rows->columns()) {
+            ARROW_ASSIGN_OR_RAISE(const auto value, column->GetScalar(i));
+            text += (text.empty() ? "" : ", ") + value->ToString();
+          }
+          return MakeError(ErrorCode::kAlreadyExists,
+                           fmt::format("a row with this key is there already: table={} key=({})",
+                                       table->name, text),
+                           "Put lays the new row over it");
+        }
+      }
+    }
+  }
+  loads_.push_back(load);
+  return Status::OK();
+}
+
 // ---- Savepoints, and the end ----
 
 Status TransactionImpl::Savepoint(const std::string& name) {
   ARROW_RETURN_NOT_OK(CheckOpen());
   if (name.empty()) return MakeError(ErrorCode::kInvalidArgument, "savepoint has no name");
-  savepoints_.push_back({name, batch_, batch_->mark(), catalog_});
+  savepoints_.push_back({name, batch_, batch_->mark(), catalog_, loads_.size()});
   return Status::OK();
 }
 
@@ -534,6 +628,7 @@ Status TransactionImpl::RollbackTo(const std::string& name) {
   }
   if (catalog_ != savepoint->catalog) ++definition_changes_;
   catalog_ = savepoint->catalog;
+  loads_.resize(savepoint->loads);
   batch_ = savepoint->batch;  // another one where tables with staged writes were changed since
   batch_->TruncateTo(savepoint->at);
   // What was read since stays in the read set: the caller has seen it and may act on it.
@@ -560,25 +655,29 @@ Result<CommitResult> TransactionImpl::Commit() {
   savepoints_.clear();
   const engine::DefinitionChanges changes = Changes();
   // Read-only transactions never fail: they saw one snapshot.
-  if (batch_->empty() && changes.empty()) {
+  if (batch_->empty() && changes.empty() && loads_.empty()) {
     snapshot_.reset();
     return CommitResult{};
   }
   engine::CommitRequest request;
   request.batch = batch_.get();
   request.definitions = &changes;
+  for (const auto& load : loads_) request.loads.push_back(load.get());
   request.snapshot = std::move(snapshot_);
   request.reads = &reads_;
   request.system_time = options_.system_time;
   request.idempotency_key = options_.idempotency_key;
   if (options_.durable) request.sync = SyncPolicy::kAlways;
-  ARROW_ASSIGN_OR_RAISE(const auto receipt, engine_->Commit(std::move(request)));
+  const auto committed = engine_->Commit(std::move(request));
+  loads_.clear();  // those that were refused delete their files
+  ARROW_ASSIGN_OR_RAISE(const auto receipt, committed);
   return CommitResult{receipt.commit, receipt.system, receipt.ack, receipt.replayed};
 }
 
 void TransactionImpl::Abort() {
   open_ = false;
   batch_->Clear();
+  loads_.clear();
   savepoints_.clear();
   own_.reset();
   unapplied_.Clear();

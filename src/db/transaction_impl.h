@@ -57,7 +57,7 @@ class TransactionImpl final : public Session {
   Status Savepoint(const std::string& name) override;
   Status RollbackTo(const std::string& name) override;
   Status Release(const std::string& name) override;
-  uint64_t pending_facts() const override { return batch_->fact_count(); }
+  uint64_t pending_facts() const override;
   Result<CommitResult> Commit() override;
   void Abort() override;
 
@@ -76,6 +76,8 @@ class TransactionImpl final : public Session {
   Result<SplitScan> ScanSplit(const std::string& table, const ScanOptions& options) override;
   Result<uint64_t> FactsInMemory(catalog::TableId table) override;
   std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const override;
+  Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
+                                               std::function<bool()> cancelled) override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
  private:
@@ -85,6 +87,7 @@ class TransactionImpl final : public Session {
     std::shared_ptr<engine::WriteBatch> batch;
     engine::WriteBatch::Mark at;
     CatalogPtr catalog;
+    size_t loads;
   };
 
   Status CheckOpen() const;
@@ -106,9 +109,11 @@ class TransactionImpl final : public Session {
   Result<catalog::TableSchemaPtr> Table(const std::string& name) const {
     return db::FindTable(*catalog_, name);
   }
-  /// The same for a write; kUnsupported.
+  /// The same for a write; kUnsupported (being loaded, or written by another layer).
   Result<catalog::TableSchemaPtr> WritableTable(const std::string& name) const;
   Result<int64_t> ReserveRowIds(const catalog::TableSchema& table, int64_t count);
+  /// Takes the finished load, none of whose keys is in the table.
+  Status TakeLoad(const std::shared_ptr<engine::BulkLoad>& load);
   Status CheckNameFree(const std::string& name, catalog::TableId except) const;
   Status Alter(
       const std::string& table,
@@ -133,6 +138,8 @@ class TransactionImpl final : public Session {
   std::shared_ptr<engine::Memtable> own_;
   engine::WriteBatch
       unapplied_;  ///< Staged since own_ was brought up to date; empty while own_ is null.
+  std::vector<catalog::TableId> loading_;  ///< A load has begun; one entry each.
+  std::vector<std::shared_ptr<engine::BulkLoad>> loads_;
   engine::ReadSet reads_;
   std::vector<Mark> savepoints_;
   bool open_ = true;

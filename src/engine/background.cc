@@ -15,6 +15,8 @@
 #include "base/out_of_memory.h"
 #include "base/scope_guard.h"
 #include "base/trace.h"
+#include "catalog/key_codec.h"
+#include "engine/bulk_load_internal.h"
 #include "engine/engine_internal.h"
 
 namespace lamina::engine {
@@ -210,7 +212,8 @@ JobContext EngineImpl::MakeJobContext(bool cancellable) {
 // ---- Publishing ----
 
 Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flushed_memtables,
-                                           const std::shared_ptr<const Memtable>& unlogged) {
+                                           const std::shared_ptr<const Memtable>& unlogged,
+                                           const std::shared_ptr<const Loaded>& loaded) {
   if (stopped_.load(std::memory_order_acquire)) return StoppedError();
   if (ended_) return ClosedError();
   auto published = manifest_->Commit(edit);
@@ -230,6 +233,7 @@ Result<VersionPtr> EngineImpl::PublishEdit(const VersionEdit& edit, size_t flush
     auto next = std::make_shared<ReadState>(*state_);
     next->version = version;
     for (size_t i = 0; i < flushed_memtables; ++i) retained_.push_back(next->sealed[i]);
+    if (loaded != nullptr) loaded_.push_back(loaded);
     if (unlogged != nullptr) retained_.push_back(unlogged);  // the last that may throw
     for (size_t i = 0; i < flushed_memtables; ++i) sealed_info_.pop_front();
     next->sealed.erase(next->sealed.begin(),
@@ -294,6 +298,8 @@ void EngineImpl::TrimConflictWindow() {
       conflict_floor_ = std::max(conflict_floor_, retained_.front()->last_commit());
     retained_.pop_front();
   }
+  // A load's commit has a memtable among those.
+  while (!loaded_.empty() && loaded_.front()->commit <= conflict_floor_) loaded_.pop_front();
 }
 
 // ---- Seal and flush ----
@@ -453,11 +459,68 @@ void EngineImpl::CountFlush(const FlushedNow& flushed) {
   counters_.flush_rows_rewritten.Add(flushed.stats.rows_rewritten);
 }
 
+Result<std::unique_ptr<BulkLoad>> EngineImpl::BeginLoad(catalog::TableSchemaPtr table,
+                                                        std::function<bool()> cancelled) {
+  ARROW_RETURN_NOT_OK(CheckWritable());
+  const base::Ulid names_above = ulids_.Next();
+  std::multiset<base::Ulid>::iterator at;
+  {
+    base::MutexLock lock(&state_mu_);
+    at = loads_.insert(names_above);
+  }
+  const auto forget = [this, at] {
+    base::MutexLock lock(&state_mu_);
+    loads_.erase(at);
+  };
+  base::ScopeGuard undo(forget);
+  JobContext context = MakeJobContext(/*cancellable=*/false);
+  context.cancelled = [this, cancelled = std::move(cancelled)] {
+    return closing_.load(std::memory_order_acquire) || (cancelled && cancelled());
+  };
+  auto load = MakeBulkLoad(std::move(context), std::move(table), forget);
+  undo.Dismiss();
+  return load;
+}
+
+void EngineImpl::AddLoads(const CommitRequest& request, CommitId commit, SystemTime system,
+                          const Version& base, VersionEdit* edit, Loaded* loaded) {
+  loaded->commit = commit;
+  for (const BulkLoad* load : request.loads) {
+    const catalog::TableId table = load->table()->id;
+    uint8_t deepest = 1;
+    for (const auto& file : base.FilesOf(table)) {
+      if (file->kind == storage::FileKind::kCurrent) deepest = std::max(deepest, file->level);
+    }
+    for (const storage::DataFile& written : load->files()) {
+      storage::DataFile file = written;
+      file.min_commit = file.max_commit = commit;
+      file.min_system_from = file.max_system_from = system;
+      const bool overlaps = std::any_of(
+          base.FilesOf(table).begin(), base.FilesOf(table).end(), [&](const auto& other) {
+            return other->kind == storage::FileKind::kCurrent && other->level == deepest &&
+                   other->min_key <= file.max_key && other->max_key >= file.min_key;
+          });
+      file.level = overlaps ? 0 : deepest;
+      loaded->keys.push_back({table, file.min_key, file.max_key});
+      edit->add_files.push_back(std::move(file));
+    }
+    if (!load->table()->has_primary_key && !load->files().empty()) {
+      const auto last = catalog::KeyCodec(*load->table())
+                            .Decode(std::vector<std::string_view>{load->files().back().max_key});
+      LAMINA_CHECK(last.ok());
+      const int64_t next = static_cast<const arrow::Int64Array&>(*(*last)[0]).Value(0) + 1;
+      edit->next_row_id.emplace_back(table, next);
+    }
+  }
+}
+
 Status EngineImpl::PublishUnlogged(const std::shared_ptr<const Memtable>& memtable,
-                                   const DefinitionChanges& definitions) {
+                                   const CommitRequest& request) {
   VersionEdit changes;
-  changes.put_tables = definitions.put;
-  changes.drop_tables = definitions.drop;
+  if (request.definitions != nullptr) {
+    changes.put_tables = request.definitions->put;
+    changes.drop_tables = request.definitions->drop;
+  }
   const VersionPtr before = version();
   // The flush works on the version as the edit will leave its tables.
   ARROW_ASSIGN_OR_RAISE(const VersionPtr base, storage::manifest::Apply(*before, changes));
@@ -470,9 +533,15 @@ Status EngineImpl::PublishUnlogged(const std::shared_ptr<const Memtable>& memtab
   }
   JobResult job = std::move(*flush);
   Status status;
+  std::shared_ptr<Loaded> loaded;
   try {
+    if (!request.loads.empty()) {
+      loaded = std::make_shared<Loaded>();
+      AddLoads(request, memtable->last_commit(), memtable->last_system(), *base, &job.edit,
+               loaded.get());
+    }
     CompleteFlush(*base, {memtable}, &job.edit);
-    job.edit.reason = "schema";
+    job.edit.reason = request.loads.empty() ? "schema" : "load";
     job.edit.put_tables = std::move(changes.put_tables);
     job.edit.drop_tables = std::move(changes.drop_tables);
     flushed.stats = job.stats;
@@ -486,7 +555,7 @@ Status EngineImpl::PublishUnlogged(const std::shared_ptr<const Memtable>& memtab
   } catch (const std::bad_alloc&) {
     status = base::OutOfMemory();
   }
-  if (status.ok()) status = PublishEdit(job.edit, 0, memtable).status();
+  if (status.ok()) status = PublishEdit(job.edit, 0, memtable, loaded).status();
   if (!status.ok()) {
     // After an unsettled publish the files may be referred to.
     if (!EndsWriting(status)) DeleteWritten(options_.store.get(), job.written);
@@ -803,6 +872,8 @@ Result<GcReport> EngineImpl::Collect(bool dry_run, int64_t grace, bool no_compac
                       ? job_names_above_
                   : no_compaction ? base::Ulid::Max()
                                   : ulids_.Next();
+    if (!loads_.empty() && !LAMINA_MUTANT("gc.running_load_forgotten"))
+      names_below = std::min(names_below, *loads_.begin());
     TrimConflictWindow();
   }
   // To an owner that slept while another one took over, the other's files look like orphans. Asked

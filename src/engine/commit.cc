@@ -18,9 +18,9 @@
 // group's later members are checked against them, and a failed append stops the engine, so that
 // they never become visible.
 //
-// A commit that changes table definitions takes neither queue nor log: with publishing and
-// committing held, what is in memory is flushed, and the commit comes with one edit of the manifest
-// that has definitions, files and its number (CommitDefinitions).
+// A commit that changes table definitions or brings loads takes neither queue nor log: with
+// publishing and committing held, what is in memory is flushed, and the commit comes with one edit
+// of the manifest that has definitions, files and its number (CommitUnlogged).
 //
 // Memory: what a commit needs is taken before its facts are inserted, so std::bad_alloc up to there
 // refuses that one commit and nothing has happened. From there on nothing of ours throws; what may
@@ -79,6 +79,27 @@ Status UnknownError(const char* what, CommitId commit, const Status& cause) {
       base::OutcomeUnknown());
 }
 
+bool ChangesDefinitions(const CommitRequest& request) {
+  return request.definitions != nullptr && !request.definitions->empty();
+}
+
+Status CheckLoads(const CommitRequest& request) {
+  for (size_t i = 0; i < request.loads.size(); ++i) {
+    const catalog::TableId table = request.loads[i]->table()->id;
+    bool twice =
+        std::any_of(request.loads.begin(), request.loads.begin() + static_cast<ptrdiff_t>(i),
+                    [&](const BulkLoad* other) { return other->table()->id == table; });
+    request.batch->ForEach([&](const WriteBatch::Entry& entry) {
+      twice = twice || (entry.table != nullptr && entry.table->schema->id == table);
+    });
+    if (!twice) continue;
+    return MakeError(ErrorCode::kInvalidArgument,
+                     fmt::format("a table that is loaded is written otherwise as well: table={}",
+                                 request.loads[i]->table()->name));
+  }
+  return Status::OK();
+}
+
 }  // namespace
 
 void EngineImpl::Publish(CommitId commit) { RaiseTo(&visible_, commit.value); }
@@ -90,6 +111,8 @@ EngineImpl::ConflictWindow EngineImpl::Window(CommitId after) const {
   const auto add = [&](const std::shared_ptr<const Memtable>& memtable) {
     if (memtable->last_commit() > after) window.memtables.push_back(memtable);
   };
+  for (const auto& loaded : loaded_)
+    if (loaded->commit > after) window.loads.push_back(loaded);
   for (const auto& memtable : retained_) add(memtable);
   for (const auto& memtable : state_->sealed) add(memtable);
   add(state_->active);
@@ -105,9 +128,24 @@ Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) 
                     after.value, window.floor.value),
         "run the transaction again; raise retained_conflict_bytes for longer ones");
   }
-  if (window.memtables.empty()) return Status::OK();
+  if (window.memtables.empty() && window.loads.empty()) return Status::OK();
   Status status;
+  // Of a load the bounds of its files are kept, not its keys: a key between them may be one.
+  const auto check_loaded = [&](catalog::TableId table, std::string_view what, std::string_view key,
+                                auto&& meets) {
+    if (LAMINA_MUTANT("load.conflict_of_others_missed")) return;
+    for (const auto& loaded : window.loads) {
+      if (loaded->commit <= after) continue;
+      for (const auto& keys : loaded->keys) {
+        if (keys.table == table && status.ok() && meets(keys))
+          status = Conflict(table, what, key, loaded->commit, after);
+      }
+    }
+  };
   const auto check_key = [&](catalog::TableId table, std::string_view key, std::string_view what) {
+    check_loaded(table, what, key,
+                 [&](const Loaded::Keys& keys) { return key >= keys.min && key <= keys.max; });
+    if (!status.ok()) return;
     const uint64_t hash = catalog::HashKey(key);
     for (const auto& memtable : window.memtables) {
       const TableMemtable* facts = memtable->Find(table);
@@ -131,7 +169,31 @@ Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) 
       check_key(entry.table->schema->id, entry.table->keys->GetView(i), "written_key");
     }
   });
-  if (!status.ok() || request.reads == nullptr) return status;
+  ARROW_RETURN_NOT_OK(status);
+  for (BulkLoad* load : request.loads) {
+    const catalog::TableId table = load->table()->id;
+    for (const auto& memtable : window.memtables) {
+      const TableMemtable* facts = memtable->Find(table);
+      if (facts == nullptr || LAMINA_MUTANT("load.own_conflict_missed")) continue;
+      facts->VisitSince(after, [&](const MemFact& fact) {
+        const Result<bool> loaded = load->Contains(fact.key());
+        if (!loaded.ok()) {
+          status = loaded.status();
+        } else if (*loaded) {
+          status = Conflict(table, "loaded_key", fact.key(), fact.commit, after);
+        }
+        return status.ok();
+      });
+      ARROW_RETURN_NOT_OK(status);
+    }
+    for (const storage::DataFile& file : load->files()) {
+      check_loaded(table, "loaded_key", file.min_key, [&](const Loaded::Keys& keys) {
+        return file.min_key <= keys.max && file.max_key >= keys.min;
+      });
+    }
+    ARROW_RETURN_NOT_OK(status);
+  }
+  if (request.reads == nullptr) return status;
   for (const ReadSet::Key& key : request.reads->keys) {
     if (!LAMINA_MUTANT("commit.read_keys_unchecked")) check_key(key.table, key.key, "read_key");
     if (!status.ok()) return status;
@@ -140,6 +202,11 @@ Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) 
   for (const ReadSet::Range& range : request.reads->ranges)
     if (!LAMINA_MUTANT("commit.phantoms_unchecked")) ranges[range.table].push_back(&range.keys);
   for (const auto& [table, of_table] : ranges) {
+    for (const catalog::KeyRange* range : of_table) {
+      check_loaded(table, "read_range_from", range->from,
+                   [&](const Loaded::Keys& keys) { return range->Overlaps(keys.min, keys.max); });
+    }
+    if (!status.ok()) return status;
     for (const auto& memtable : window.memtables) {
       const TableMemtable* facts = memtable->Find(table);
       if (facts == nullptr) continue;
@@ -158,14 +225,13 @@ Status EngineImpl::CheckConflicts(const CommitRequest& request, CommitId after) 
   return status;
 }
 
-Status EngineImpl::CheckSchemas(const WriteBatch& batch,
-                                const DefinitionChanges* definitions) const {
+Status EngineImpl::CheckSchemas(const CommitRequest& request) const {
   Status status;
   ReadStatePtr now;
-  batch.ForEach([&](const WriteBatch::Entry& entry) {
-    if (entry.table == nullptr || !status.ok()) return;
+  const DefinitionChanges* definitions = request.definitions;
+  const auto check = [&](const catalog::TableSchema& written) {
+    if (!status.ok()) return;
     if (now == nullptr) now = state();
-    const catalog::TableSchema& written = *entry.table->schema;
     catalog::TableSchemaPtr current = now->version->catalog.Find(written.id);
     if (definitions != nullptr) {
       for (const catalog::TableSchemaPtr& put : definitions->put)
@@ -182,7 +248,11 @@ Status EngineImpl::CheckSchemas(const WriteBatch& batch,
                                      written.name, written.version, current->version),
                          "run the transaction again");
     }
+  };
+  request.batch->ForEach([&](const WriteBatch::Entry& entry) {
+    if (entry.table != nullptr) check(*entry.table->schema);
   });
+  for (const BulkLoad* load : request.loads) check(*load->table());
   return status;
 }
 
@@ -377,7 +447,7 @@ Status EngineImpl::Prepare(Pending* pending) {
     pending->receipt = *earlier;
     return Status::OK();
   }
-  ARROW_RETURN_NOT_OK(CheckSchemas(*request.batch, /*definitions=*/nullptr));
+  ARROW_RETURN_NOT_OK(CheckSchemas(request));
   if (request.snapshot != nullptr) {
     ARROW_RETURN_NOT_OK(
         CheckConflicts(request, std::max(request.snapshot->commit(), pending->checked_to)));
@@ -516,7 +586,7 @@ Status EngineImpl::MakeDurable(CommitId commit) {
   return Status::OK();
 }
 
-// ---- A commit that changes definitions ----
+// ---- A commit past the log ----
 
 Status EngineImpl::OfWhatCameBefore(const Status& status) const {
   const ErrorCode code = CodeOf(status);
@@ -524,25 +594,26 @@ Status EngineImpl::OfWhatCameBefore(const Status& status) const {
   return StoppedError();
 }
 
-Status EngineImpl::CommitDefinitions(Pending* pending) {
+Status EngineImpl::CommitUnlogged(Pending* pending) {
   const CommitRequest& request = *pending->request;
   try {
     if (request.snapshot == nullptr) {
-      return MakeError(ErrorCode::kInvalidArgument, "a change of definitions needs a snapshot");
+      return MakeError(ErrorCode::kInvalidArgument,
+                       "a change of definitions or a load needs a snapshot");
     }
-    ARROW_RETURN_NOT_OK(CheckDefinitions(*request.snapshot));
+    if (ChangesDefinitions(request)) ARROW_RETURN_NOT_OK(CheckDefinitions(*request.snapshot));
     // First without holding commits up; what comes meanwhile is flushed with them held.
     ARROW_RETURN_NOT_OK(OfWhatCameBefore(Flush()));
     base::MutexLock publish_lock(&publish_mu_);
     base::MutexLock commit_lock(&commit_mu_);
-    return CommitDefinitionsLocked(pending);
+    return CommitUnloggedLocked(pending);
   } catch (const std::bad_alloc&) {
     // Only before the edit is handed to the manifest: PublishEdit keeps its own to itself.
     return base::OutOfMemory();
   }
 }
 
-Status EngineImpl::CommitDefinitionsLocked(Pending* pending) {
+Status EngineImpl::CommitUnloggedLocked(Pending* pending) {
   const CommitRequest& request = *pending->request;
   ARROW_RETURN_NOT_OK(CheckWritable());
   ARROW_ASSIGN_OR_RAISE(const auto earlier, FindIdempotentSince(*pending));
@@ -550,8 +621,8 @@ Status EngineImpl::CommitDefinitionsLocked(Pending* pending) {
     pending->receipt = *earlier;
     return Status::OK();
   }
-  ARROW_RETURN_NOT_OK(CheckDefinitions(*request.snapshot));
-  ARROW_RETURN_NOT_OK(CheckSchemas(*request.batch, request.definitions));
+  if (ChangesDefinitions(request)) ARROW_RETURN_NOT_OK(CheckDefinitions(*request.snapshot));
+  ARROW_RETURN_NOT_OK(CheckSchemas(request));
   ARROW_RETURN_NOT_OK(
       CheckConflicts(request, std::max(request.snapshot->commit(), pending->checked_to)));
   // The version that brings this commit says that all before it are in the files (N3), and no fact
@@ -565,12 +636,21 @@ Status EngineImpl::CommitDefinitionsLocked(Pending* pending) {
   // facts are as if they had never been.
   const std::shared_ptr<Memtable> memtable = Memtable::Make();
   ARROW_RETURN_NOT_OK(memtable->Apply(*request.batch, commit, system));
-  RaiseTo(&definitions_changed_at_, commit.value);
-  if (Status published = PublishUnlogged(memtable, *request.definitions); !published.ok()) {
+  if (ChangesDefinitions(request)) RaiseTo(&definitions_changed_at_, commit.value);
+  if (Status published = PublishUnlogged(memtable, request); !published.ok()) {
     // Fenced may be said of an edit that happened before the newer owner came.
     const ErrorCode code = CodeOf(published);
     if (code != ErrorCode::kCommitUnknown && code != ErrorCode::kFenced) return published;
-    return UnknownError("changed definitions could not be published", commit, published);
+    // The files may be referred to.
+    if (!LAMINA_MUTANT("load.files_deleted_after_unclear_publish"))
+      for (BulkLoad* load : request.loads) load->Keep();
+    return UnknownError("the commit could not be published", commit, published);
+  }
+  for (BulkLoad* load : request.loads) {
+    load->Keep();
+    counters_.loads.Add();
+    counters_.loaded_rows.Add(load->rows());
+    for (const storage::DataFile& file : load->files()) counters_.load_bytes_out.Add(file.bytes);
   }
   // Nothing throws from here on.
   newest_ = commit;
@@ -601,12 +681,11 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
   } leave{&commits_in_flight_};
   const int64_t begin = clock_->MonotonicNanos();
   ARROW_RETURN_NOT_OK(CheckWritable());
-  const bool changes_definitions = request.definitions != nullptr && !request.definitions->empty();
-  if (request.batch == nullptr ||
-      (request.batch->empty() && !request.mark && !changes_definitions)) {
+  const bool unlogged = ChangesDefinitions(request) || !request.loads.empty();
+  if (request.batch == nullptr || (request.batch->empty() && !request.mark && !unlogged)) {
     return MakeError(ErrorCode::kInvalidArgument, "commit without writes");
   }
-  if (wal_ != nullptr && !changes_definitions && request.batch->bytes() > kPayloadBytesMax) {
+  if (wal_ != nullptr && !unlogged && request.batch->bytes() > kPayloadBytesMax) {
     return MakeError(ErrorCode::kInvalidArgument,
                      fmt::format("transaction too large for the log: bytes={} max={}",
                                  request.batch->bytes(), kPayloadBytesMax),
@@ -617,6 +696,7 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
                      fmt::format("idempotency key too long: bytes={} max={}",
                                  request.idempotency_key.size(), kIdempotencyKeyBytesMax));
   }
+  ARROW_RETURN_NOT_OK(CheckLoads(request));
   ARROW_RETURN_NOT_OK(HoldBack());
 
   Pending self;
@@ -635,7 +715,7 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
     }
   }
   if (request.snapshot != nullptr &&
-      (request.batch->fact_count() >= kPrecheckFacts ||
+      (request.batch->fact_count() >= kPrecheckFacts || !request.loads.empty() ||
        (request.reads != nullptr && !request.reads->ranges.empty()))) {
     const CommitId published = visible();
     if (Status status = CheckConflicts(request, request.snapshot->commit()); !status.ok()) {
@@ -647,8 +727,8 @@ Result<CommitReceipt> EngineImpl::Commit(CommitRequest request) {
 
   const WriteBatch::Mark given = request.batch->mark();  // a refused batch goes back as it came
   self.queued_nanos = clock_->MonotonicNanos();
-  if (changes_definitions) {
-    if (Status status = CommitDefinitions(&self); !status.ok()) {
+  if (unlogged) {
+    if (Status status = CommitUnlogged(&self); !status.ok()) {
       if (CodeOf(status) == ErrorCode::kConflict) counters_.conflicts.Add();
       request.batch->TruncateTo(given);
       return status;

@@ -10,10 +10,16 @@
 //      it went is noted by position.
 //   4. Finish: ends that a flush added to the inputs meanwhile are written to the outputs by those
 //      positions.
+//
+// Inputs that are all of one commit and leave it to the manifest (bulk loads) give an output that
+// does so too.
+//
 // The law: rows and a hash over (key, times, commit) of what was kept equal those of what was
 // written.
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <string>
 #include <xxhash.h>
 
 #include <arrow/array/concatenate.h>
@@ -39,6 +45,9 @@ using storage::sst::TimeColumns;
 constexpr uint32_t kNowhere = 0xffffffffu;
 constexpr uint32_t kHistoryBit = 0x80000000u;
 constexpr int64_t kBatchRows = 32 * 1024;
+// All inputs are open at once, with a batch each: smaller ones where they are many.
+constexpr int64_t kBatchRowsMin = 2 * 1024;
+constexpr int64_t kBatchRowsOfAll = 1024 * 1024;
 
 uint64_t HashRow(std::string_view key, int64_t valid_from, int64_t valid_to, int64_t system_from,
                  int64_t system_to, int64_t commit) {
@@ -57,13 +66,14 @@ class Cursor {
   Cursor(size_t index, DataFilePtr file, catalog::TableSchemaPtr table)
       : index_(index), file_(std::move(file)), table_(std::move(table)) {}
 
-  Status Open(const JobContext& context, const std::vector<std::string>& columns) {
+  Status Open(const JobContext& context, const std::vector<std::string>& columns,
+              int64_t batch_rows) {
     ARROW_ASSIGN_OR_RAISE(reader_, context.files->Open(file_, &counters_));
     if (file_->deletions.has_value()) {
       ARROW_ASSIGN_OR_RAISE(deletions_, context.files->Deletions(file_, &counters_));
     }
     ARROW_ASSIGN_OR_RAISE(stream_, reader_->Read(storage::sst::PageSet{{0, reader_->page_count()}},
-                                                 table_, columns, kBatchRows, &counters_));
+                                                 table_, columns, batch_rows, &counters_));
     places_.resize(file_->rows);
     return Advance();
   }
@@ -182,20 +192,25 @@ class Job final : public CompactionJob {
     uint64_t total = 0;
     for (const auto& f : base_->FilesOf(plan_.table))
       deepest = std::max(deepest, static_cast<int>(f->level));
+    const int64_t batch_rows = std::clamp(
+        kBatchRowsOfAll / std::max<int64_t>(static_cast<int64_t>(plan_.inputs.size()), 1),
+        kBatchRowsMin, kBatchRows);
+    bool one_commit = true;
     for (const auto& f : plan_.inputs) {
+      one_commit =
+          one_commit && !f->has_system_columns && f->min_commit == plan_.inputs.front()->min_commit;
       valid_columns = valid_columns || f->has_valid_columns;
       total += f->rows;
       out_.stats.bytes_in += f->bytes;
       ++out_.stats.files_in;
       cursors_.push_back(std::make_unique<Cursor>(cursors_.size(), f, table_));
-      ARROW_RETURN_NOT_OK(cursors_.back()->Open(context_, columns));
+      ARROW_RETURN_NOT_OK(cursors_.back()->Open(context_, columns, batch_rows));
     }
     const bool last_level = plan_.output_level >= 2 || plan_.output_level > deepest;
-    current_ =
-        std::make_unique<FileSequence>(context_, table_,
-                                       FileOptions(*context_.options, *table_, FileKind::kCurrent,
-                                                   plan_.output_level, valid_columns, last_level),
-                                       &out_.written);
+    auto current_options = FileOptions(*context_.options, *table_, FileKind::kCurrent,
+                                       plan_.output_level, valid_columns, last_level);
+    current_options.system_columns = !one_commit || plan_.inputs.empty();
+    current_ = std::make_unique<FileSequence>(context_, table_, current_options, &out_.written);
     history_ = std::make_unique<FileSequence>(
         context_, table_,
         FileOptions(*context_.options, *table_, FileKind::kHistory, 0, valid_columns, true),
@@ -282,6 +297,7 @@ class Job final : public CompactionJob {
         (LAMINA_MUTANT("compaction.floor_by_birth") && t.system_from[i] < floor_.micros))
       return Status::OK();  // Below the history floor: reads there are refused.
     const bool open = system_to == SystemTime::Max().micros;
+    if (open && plan_.one_row_a_key) ARROW_RETURN_NOT_OK(CheckAnother(c.keys().GetView(i)));
     Outgoing& to = open ? current_rows_ : history_rows_;
     to.Add(c.rows(), i);
     to.system_to.push_back(system_to);
@@ -289,6 +305,16 @@ class Job final : public CompactionJob {
     ++kept_rows_;
     kept_hash_ += HashRow(c.keys().GetView(i), t.valid_from[i], t.valid_to[i], t.system_from[i],
                           system_to, t.commit[i]);
+    return Status::OK();
+  }
+
+  Status CheckAnother(std::string_view key) {
+    if (last_key_ && *last_key_ == key) {
+      return MakeError(ErrorCode::kAlreadyExists,
+                       fmt::format("two rows have one key: table={} key={}", table_->name,
+                                   KeyText(*table_, key)));
+    }
+    last_key_.emplace(key);
     return Status::OK();
   }
 
@@ -373,6 +399,21 @@ class Job final : public CompactionJob {
         late.push_back({place.ordinal, e.ended_at});
       }
     }
+    for (const auto& f : now) {
+      if (f->kind != FileKind::kCurrent || f->level != plan_.output_level ||
+          plan_.output_level == 0 ||
+          std::any_of(cursors_.begin(), cursors_.end(),
+                      [&](const auto& c) { return c->file()->id == f->id; })) {
+        continue;
+      }
+      // Nobody else writes into deeper levels, but loads.
+      for (const auto& output : current_->files()) {
+        if (output.min_key > f->max_key || output.max_key < f->min_key) continue;
+        LAMINA_REACHED("engine.compaction.load_meanwhile");
+        return MakeError(ErrorCode::kConflict,
+                         fmt::format("a load came into the compaction's way: file={}", f->Path()));
+      }
+    }
     auto& edit = out_.edit;
     edit.reason = "compact";
     edit.created_micros = context_.clock->NowMicros();
@@ -418,6 +459,7 @@ class Job final : public CompactionJob {
   const CompactionPlan plan_;
   catalog::TableSchemaPtr table_;
   SystemTime floor_ = SystemTime::Min();
+  std::optional<std::string> last_key_;  // of plan_.one_row_a_key
   JobResult out_;
   std::vector<std::unique_ptr<Cursor>> cursors_;
   std::unique_ptr<FileSequence> current_;

@@ -404,6 +404,9 @@ EngineMetrics EngineImpl::metrics() const {
   m.commits = c.commits.value();
   m.commit_groups = c.commit_groups.value();
   m.facts = c.facts.value();
+  m.loads = c.loads.value();
+  m.loaded_rows = c.loaded_rows.value();
+  m.load_bytes_out = c.load_bytes_out.value();
   m.conflicts = c.conflicts.value();
   m.queue_depth = static_cast<uint64_t>(commits_in_flight_.load(std::memory_order_relaxed));
   m.commit_check_nanos = c.check_nanos.value();

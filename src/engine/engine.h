@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/metrics.h"
+#include "engine/bulk_load.h"
 #include "engine/maintenance.h"
 #include "engine/options.h"
 #include "engine/reader.h"
@@ -46,7 +47,7 @@ struct DefinitionChanges {
 };
 
 struct CommitRequest {
-  /// Not empty, unless `mark` or `definitions` is set. Consumed on success.
+  /// Not empty, unless `mark`, `definitions` or `loads` is set. Consumed on success.
   WriteBatch* batch = nullptr;
   bool mark = false;               ///< Commits also without facts: takes a number and a time.
   SnapshotPtr snapshot;            ///< Null: no conflict check (blind autocommit write).
@@ -60,6 +61,10 @@ struct CommitRequest {
   /// Null or empty: none. Needs a snapshot; any definition that changed since it is a kConflict.
   /// Such a commit flushes what is in memory, goes past the log and is durable when it returns.
   const DefinitionChanges* definitions = nullptr;
+  /// Finished ones, at most one a table, of tables that the batch does not write. Need a snapshot.
+  /// The commit is a kConflict where another has written one of their keys since. It goes past the
+  /// log as well. A load that was refused may come again with another commit.
+  std::vector<BulkLoad*> loads;
 };
 
 struct CommitReceipt {
@@ -75,6 +80,7 @@ struct EngineMetrics {
            wal_segments = 0, wal_floor_epoch = 0, wal_floor_segment = 0;
   // commit
   uint64_t commits = 0, commit_groups = 0, facts = 0, conflicts = 0, queue_depth = 0;
+  uint64_t loads = 0, loaded_rows = 0, load_bytes_out = 0;
   uint64_t commit_check_nanos = 0, commit_wal_nanos = 0, commit_sync_nanos = 0,
            commit_memtable_nanos = 0, commit_wait_nanos = 0;
   base::HistogramSnapshot commit_latency;
@@ -137,6 +143,10 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual Result<CommitReceipt> Commit(CommitRequest request) = 0;
+  /// `table`: a definition that the commit will find or bring. `cancelled` is asked while it
+  /// writes, by any of its threads; true ends the call with kCancelled. May be null.
+  virtual Result<std::unique_ptr<BulkLoad>> BeginLoad(catalog::TableSchemaPtr table,
+                                                      std::function<bool()> cancelled) = 0;
   /// The newest published commit. `now_micros`: valid now; default the clock's.
   virtual SnapshotPtr GetSnapshot(std::optional<int64_t> now_micros = std::nullopt) const = 0;
   /// The newest value of a key of an inline table, valid now: appends it to `value`; false = none.

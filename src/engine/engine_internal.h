@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -64,6 +65,8 @@ class EngineImpl final : public Engine {
       const std::function<Result<catalog::TableSchemaPtr>(const catalog::TableSchema&)>& change)
       override;
   Status DropTable(catalog::TableId table) override;
+  Result<std::unique_ptr<BulkLoad>> BeginLoad(catalog::TableSchemaPtr table,
+                                              std::function<bool()> cancelled) override;
   CommitId definitions_changed_at() const override {
     return {definitions_changed_at_.load(std::memory_order_acquire)};
   }
@@ -106,9 +109,19 @@ class EngineImpl final : public Engine {
     bool leader = false;  // guarded by queue_mu_
     base::CondVar wake;
   };
-  /// The memtables that hold every fact after some commit.
+  /// What a commit has loaded, for the conflict checks of others.
+  struct Loaded {
+    CommitId commit;
+    struct Keys {
+      catalog::TableId table;
+      std::string min, max;  // inclusive
+    };
+    std::vector<Keys> keys;  // one a file
+  };
+  /// The memtables and loads that hold every fact after some commit.
   struct ConflictWindow {
     std::vector<std::shared_ptr<const Memtable>> memtables;
+    std::vector<std::shared_ptr<const Loaded>> loads;
     CommitId floor;  // snapshots older than this cannot be checked
   };
   struct SealThresholds {
@@ -128,8 +141,8 @@ class EngineImpl final : public Engine {
                                                       const ConflictWindow& window) const;
   ConflictWindow Window(CommitId after) const LAMINA_EXCLUDES(state_mu_);
   Status CheckConflicts(const CommitRequest& request, CommitId after) const;
-  /// That the facts are written under the newest definitions, or under those of `definitions`.
-  Status CheckSchemas(const WriteBatch& batch, const DefinitionChanges* definitions) const;
+  /// That the facts are written under the newest definitions, or under those of the request.
+  Status CheckSchemas(const CommitRequest& request) const;
   /// That no definition has changed since the snapshot.
   Status CheckDefinitions(const Snapshot& snapshot) const;
   Status HoldBack();
@@ -154,9 +167,9 @@ class EngineImpl final : public Engine {
   /// Says of a commit that was found by its idempotency key how safe it is, after making it as safe
   /// as `pending` asks for.
   Status Acknowledge(const Pending& pending, CommitReceipt* earlier) LAMINA_EXCLUDES(sync_mu_);
-  /// A commit that changes definitions, past queue and log. Does not throw.
-  Status CommitDefinitions(Pending* pending) LAMINA_EXCLUDES(publish_mu_, commit_mu_);
-  Status CommitDefinitionsLocked(Pending* pending) LAMINA_REQUIRES(publish_mu_, commit_mu_);
+  /// A commit that changes definitions or brings loads, past queue and log. Does not throw.
+  Status CommitUnlogged(Pending* pending) LAMINA_EXCLUDES(publish_mu_, commit_mu_);
+  Status CommitUnloggedLocked(Pending* pending) LAMINA_REQUIRES(publish_mu_, commit_mu_);
   /// Everything up to `commit` is durable on return; publishes it where publishing waits for that.
   Status MakeDurable(CommitId commit) LAMINA_EXCLUDES(sync_mu_);
   /// Of the log: at most so many are not synced (a rotation syncs without being counted here).
@@ -183,14 +196,20 @@ class EngineImpl final : public Engine {
                             const std::vector<std::shared_ptr<const Memtable>>& flushed,
                             storage::manifest::VersionEdit* edit);
   void CountFlush(const FlushedNow& flushed);
-  /// Brings a commit that no log has, alone in `memtable`, to the files in one edit with changed
-  /// definitions, and makes it visible. Everything before it is in the files.
+  /// Brings a commit that no log has, alone in `memtable`, to the files in one edit with the
+  /// request's definitions and loads, and makes it visible. Everything before it is in the files.
   Status PublishUnlogged(const std::shared_ptr<const Memtable>& memtable,
-                         const DefinitionChanges& definitions) LAMINA_REQUIRES(publish_mu_);
-  /// `unlogged`: a commit that comes with the edit; it becomes visible with the version.
+                         const CommitRequest& request) LAMINA_REQUIRES(publish_mu_);
+  /// The loads' files as the commit's, each at the deepest level of `base` where it overlaps none.
+  static void AddLoads(const CommitRequest& request, CommitId commit, SystemTime system,
+                       const storage::manifest::Version& base, storage::manifest::VersionEdit* edit,
+                       Loaded* loaded);
+  /// `unlogged`: a commit that comes with the edit; it becomes visible with the version. `loaded`:
+  /// of that commit, or null.
   Result<storage::manifest::VersionPtr> PublishEdit(
       const storage::manifest::VersionEdit& edit, size_t flushed_memtables = 0,
-      const std::shared_ptr<const Memtable>& unlogged = nullptr) LAMINA_REQUIRES(publish_mu_);
+      const std::shared_ptr<const Memtable>& unlogged = nullptr,
+      const std::shared_ptr<const Loaded>& loaded = nullptr) LAMINA_REQUIRES(publish_mu_);
   /// After a publish that failed: installs what others published meanwhile.
   void AdoptNewest() LAMINA_REQUIRES(publish_mu_);
   void TrimConflictWindow() LAMINA_REQUIRES(state_mu_);
@@ -293,7 +312,10 @@ class EngineImpl final : public Engine {
   std::deque<SealedInfo> sealed_info_ LAMINA_GUARDED_BY(state_mu_);
   std::deque<std::shared_ptr<const Memtable>> retained_
       LAMINA_GUARDED_BY(state_mu_);  // flushed, for conflict checks
+  std::deque<std::shared_ptr<const Loaded>> loaded_ LAMINA_GUARDED_BY(state_mu_);  // likewise
   CommitId conflict_floor_ LAMINA_GUARDED_BY(state_mu_);
+  // A name below all that it writes, of each load without a commit.
+  std::multiset<base::Ulid> loads_ LAMINA_GUARDED_BY(state_mu_);
   // Of the running compaction: what it reads, and a name below all that it writes. Null without
   // one.
   storage::manifest::VersionPtr job_base_ LAMINA_GUARDED_BY(state_mu_);
@@ -331,6 +353,7 @@ class EngineImpl final : public Engine {
   std::atomic<bool> age_scheduled_{false};
 
   struct Counters {
+    base::Counter loads, loaded_rows, load_bytes_out;
     base::Counter commits, commit_groups, facts, conflicts, check_nanos, wal_nanos, sync_nanos,
         memtable_nanos, wait_nanos, backpressure_waits, backpressure_nanos, waits_sealed,
         waits_level0, waits_slowdown;

@@ -59,7 +59,9 @@ struct CompactionPlan {
   storage::FileKind kind = storage::FileKind::kCurrent;
   std::vector<storage::DataFilePtr> inputs;
   uint8_t output_level = 1;
-  std::string reason;  ///< "level0", "size", "deleted", "history", "manual", "erase", "trim".
+  /// "level0", "size", "deleted", "history", "manual", "erase", "trim", "load".
+  std::string reason;
+  bool one_row_a_key = false;  ///< Two open rows of one key are kAlreadyExists.
 };
 
 /// Pure. The most urgent job whose inputs are not in `busy`, or nullopt.

@@ -54,14 +54,6 @@ struct SlotTable {
   std::atomic<uint64_t>* slots;
 };
 
-// The first 8 key bytes as a number in key order (shorter keys padded with zeros: ties are settled
-// by the whole key).
-uint64_t KeyPrefix(std::string_view key) {
-  uint64_t bits = 0;
-  std::memcpy(&bits, key.data(), std::min<size_t>(key.size(), 8));
-  return __builtin_bswap64(bits);
-}
-
 struct RunEntry {
   uint64_t prefix;
   const MemFact* first;  // The key's first fact; its newest is found through the hash.
@@ -289,7 +281,7 @@ class TableMemtableImpl : public TableMemtable {
     auto fresh = std::make_shared<Run>();
     for (uint64_t i = sorted_facts_; i < end; ++i) {
       const MemFact* fact = facts_[i];
-      if (fact->older == nullptr) fresh->push_back({KeyPrefix(fact->key()), fact});
+      if (fact->older == nullptr) fresh->push_back({catalog::KeyPrefix(fact->key()), fact});
     }
     std::sort(fresh->begin(), fresh->end());
     sorted_facts_ = end;

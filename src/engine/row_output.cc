@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "catalog/key_codec.h"
 #include "engine/row_output_internal.h"
 
 namespace lamina::engine {
@@ -38,6 +39,18 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeRowBatch(const catalog::TableSch
   columns.push_back(MakeInt64Like(std::move(times.commit), arrow::int64()));
   return arrow::RecordBatch::Make(storage::sst::RowBatchSchema(table), storage_columns.num_rows(),
                                   std::move(columns));
+}
+
+std::string KeyText(const catalog::TableSchema& table, std::string_view key) {
+  const auto decoded = catalog::KeyCodec(table).Decode(std::vector<std::string_view>{key});
+  if (!decoded.ok()) return "?";
+  std::string out = "(";
+  for (const auto& column : *decoded) {
+    const auto value = column->GetScalar(0);
+    if (out.size() > 1) out += ", ";
+    out += value.ok() ? (*value)->ToString() : "?";
+  }
+  return out + ")";
 }
 
 storage::sst::WriterOptions FileOptions(const EngineOptions& options,

@@ -31,6 +31,9 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeRowBatch(const catalog::TableSch
                                                          const arrow::RecordBatch& storage_columns,
                                                          TimeVectors times);
 
+/// "(1, 'a')": an encoded key, for messages.
+std::string KeyText(const catalog::TableSchema& table, std::string_view key);
+
 /// Options of a new file of the table at the level.
 storage::sst::WriterOptions FileOptions(const EngineOptions& options,
                                         const catalog::TableSchema& table, storage::FileKind kind,

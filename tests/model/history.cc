@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/thread.h"
+#include "db/session.h"
 #include "testing/faulty_store.h"
 
 namespace lamina::model {
@@ -241,7 +242,7 @@ Status History::Step() {
     case 10:
       return SchemaStep();
     case 11:
-      return random_.OneIn(2) ? CheckpointStep() : InsertStep();
+      return random_.OneIn(2) ? CheckpointStep() : random_.OneIn(2) ? LoadStep() : InsertStep();
     case 12:
       return CompareSnapshotAt();
     case 13:
@@ -284,6 +285,46 @@ Status History::CommitStep() {
   const bool syncs = options_.wal && (options.durable || options_.sync == SyncPolicy::kAlways);
   if (syncs != (result.ack == AckClass::kDurable))
     return Status::Invalid("acknowledged as ", AckClassName(result.ack));
+  return Status::OK();
+}
+
+/// As an INSERT of many rows: in files of their own, one or several.
+Status History::LoadStep() {
+  ARROW_ASSIGN_OR_RAISE(auto session, db::BeginSession(*db_, {}));
+  ARROW_ASSIGN_OR_RAISE(const auto load, session->BeginLoad(kTable, nullptr));
+  std::vector<ModelWrite> writes;
+  std::set<int64_t> ids;
+  bool taken = false;
+  Status status;
+  const SystemTime now = std::max(model_.newest_time(), model_.HistoryFloor(kTable));
+  for (uint64_t runs = 1 + random_.Uniform(3); runs > 0; --runs) {
+    Rows rows;
+    for (uint64_t n = 1 + random_.Uniform(3); n > 0; --n) {
+      const int64_t id = RandomKey(&writer_);
+      rows.emplace_back(id, NextValue(&writer_));
+      writes.push_back({kTable, KeyText(id), FactKind::kPut, {}, rows.back().second});
+      taken = taken || !ids.insert(id).second ||
+              !model_
+                   .ScanWindow(kTable, {KeyText(id), KeyText(id + 1)},
+                               {{now, {now.micros + 1}}, ValidInterval{}})
+                   .empty();
+    }
+    if (!status.ok()) continue;
+    ARROW_ASSIGN_OR_RAISE(auto piece, load->Prepare(MakeRows(rows)));
+    std::vector<db::TableLoad::Piece> pieces{std::move(piece)};
+    ARROW_RETURN_NOT_OK(load->Number(&pieces));
+    status = load->Write(pieces);
+  }
+  if (status.ok()) status = load->Finish();
+  const bool refused = !status.ok() && CodeOf(status) == ErrorCode::kAlreadyExists;
+  if (refused != taken || (!refused && !status.ok()))
+    return Status::Invalid("load: taken=", taken, " status ", status.ToString());
+  if (refused) return Status::OK();
+  ARROW_ASSIGN_OR_RAISE(const auto result, session->Commit());
+  if (result.ack != AckClass::kDurable) return Status::Invalid("a load that is not durable");
+  Log("load");
+  Apply({result, std::move(writes)});
+  NoteDurable();
   return Status::OK();
 }
 

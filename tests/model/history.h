@@ -78,6 +78,7 @@ class History {
   Status Step();
   Status CommitStep();
   Status InsertStep();
+  Status LoadStep();
   Status RaceStep();
   Status StormStep();
   Status SchemaStep();

@@ -92,6 +92,7 @@ CHECKS = {
         "behaviour tests of a store that answers late or not at all",
     ),
     "history": Check("behaviour_mutants", "TrimTest.*:GarbageTest.*", {}, "behaviour tests of retention and garbage"),
+    "loads": Check("behaviour_mutants", "LoadTest.*", {}, "behaviour tests of loads"),
     "values": Check("behaviour_mutants", "ValueTest.LongText*", {}, "behaviour tests of long values"),
     "evolution": Check("behaviour_mutants", "RandomEvolutionTest.*", {}, "random changes of a table's definition"),
 }
@@ -419,5 +420,42 @@ MUTANTS = [
         "a new column gets the id of the one dropped before it",
         "evolution",
         "EveryMomentReads",
+    ),
+    # ---- Loads
+    Mutant(
+        "load.key_twice_in_two_files",
+        "a key that two files of a load have is taken twice",
+        "loads",
+        "expected already_exists, got OK",
+    ),
+    Mutant(
+        "load.key_of_the_table_taken",
+        "a load's keys are not looked for in the table",
+        "loads",
+        "expected already_exists, got OK",
+    ),
+    Mutant(
+        "load.own_conflict_missed",
+        "a load does not look at what was written since its snapshot",
+        "loads",
+        "expected conflict, got OK",
+    ),
+    Mutant(
+        "load.conflict_of_others_missed",
+        "others do not see that a load came since their snapshot",
+        "loads",
+        "expected conflict, got OK",
+    ),
+    Mutant(
+        "load.files_deleted_after_unclear_publish",
+        "a load whose publish had no clear outcome deletes its files",
+        "loads",
+        "AnUnclearPublishKeepsTheFiles",
+    ),
+    Mutant(
+        "gc.running_load_forgotten",
+        "a collection takes the files of a load that has not committed for orphans",
+        "loads",
+        "ACollectionKeepsTheFilesOfALoadThatHasNotCommitted",
     ),
 ]

@@ -36,6 +36,7 @@
 
 #include "base/random.h"
 #include "db/open.h"
+#include "db/session.h"
 #include "lamina/database.h"
 #include "storage/object_store/local_store.h"
 #include "storage/object_store/memory_store.h"
@@ -869,6 +870,44 @@ class World {
     return Status::OK();
   }
 
+  /// Rows in files of their own, which come with the commit. Half of the ids nobody else writes.
+  Status LoadFacts(Process* p, base::Random& random) {
+    ARROW_ASSIGN_OR_RAISE(auto session, db::BeginSession(*p->db, DrawTransaction(random)));
+    ARROW_ASSIGN_OR_RAISE(const auto load, session->BeginLoad(kFacts, nullptr));
+    Tx* tx = NewTx(p);
+    Status status;
+    std::set<int64_t> ids;
+    for (uint64_t runs = 1 + random.Uniform(3); runs > 0 && status.ok(); --runs) {
+      std::vector<db::TableLoad::Piece> pieces;
+      for (uint64_t n = 1 + random.Uniform(3); n > 0 && status.ok(); --n) {
+        const int64_t id = random.UniformRange(0, 2 * kFactIds - 1);
+        if (!ids.insert(id).second) continue;
+        const std::string text = fmt::format("load{}-{}", tx->id, id);
+        auto piece = load->Prepare(MakeRow(TextSchema(), id, text));
+        status = piece.status();
+        if (!status.ok()) break;
+        pieces.push_back(*std::move(piece));
+        tx->writes.push_back({kFacts, IdKey(id), FactKind::kPut, {}, text});
+      }
+      if (status.ok() && !pieces.empty()) status = load->Write(pieces);
+      testing::SimYield("workload");
+    }
+    if (status.ok()) status = load->Finish();
+    if (CodeOf(status) == ErrorCode::kAlreadyExists && !p->dead()) {
+      // Of a key that is there; the model histories check that it is.
+      tx->outcome = Outcome::kAborted;
+      ++report_.refused;
+      return Status::OK();
+    }
+    if (!status.ok()) {
+      Refused(p, tx, status);
+      return Status::OK();
+    }
+    testing::SimYield("workload");
+    Commit(p, *session, tx);
+    return Status::OK();
+  }
+
   /// The row is its own marker: its text names the transaction.
   Status BlindPut(Process* p, int64_t id, ValidInterval valid) {
     Tx* tx = NewTx(p);
@@ -1182,6 +1221,7 @@ class World {
     add("lists", 1, &World::AppendToLists);
     if (!clock) add("lists2", 1, &World::AppendToLists);
     add("facts", 1, &World::WriteFacts);
+    add("loader", 2, &World::LoadFacts);
     add("ring", 2, &World::Rotate);
     if (!clock) add("ring2", 3, &World::Rotate);
     add("shapes", 3, &World::WriteShape);
