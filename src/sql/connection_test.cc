@@ -80,10 +80,10 @@ TEST(ConnectionTest, ACopyReportsProgressAndChangesNothingWhenItIsCancelled) {
   int calls = 0;
   c->SetProgressCallback([&](const SqlProgress& progress) {
     EXPECT_LE(progress.fraction, 1);
-    return ++calls < 2;
+    return ++calls < 1;
   });
   const Status cancelled = c->Execute("COPY t FROM '" + file + "'").status();
-  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(calls, 1);
   ASSERT_NE(SqlErrorOf(cancelled), nullptr) << cancelled.ToString();
   EXPECT_EQ(SqlErrorOf(cancelled)->code, "T4006");
   c->SetProgressCallback(nullptr);

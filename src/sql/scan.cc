@@ -136,6 +136,9 @@ struct ScanState final : public duckdb::GlobalTableFunctionState {
   std::shared_ptr<ScanReader> rest;
   bool by_index = false;                ///< `rest` is all, and filtered by nobody.
   std::atomic<bool> rest_taken{false};  ///< By the one thread that reads it.
+  /// Plain files come first: rows lie by row id, and the newest are mostly in memory. Otherwise
+  /// `rest`, which one thread reads while others read plain files.
+  bool rest_last = false;
   std::unique_ptr<PlainScan> plain;     ///< Null: `rest` is all.
   /// What the database did not filter.
   RowFilters of_rest, of_plain;
@@ -242,12 +245,17 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
     if (plain) {
       db::SplitScan split = ValueOrThrow(transaction.data().ScanSplit(table.table().name, options));
       out->rest = std::move(split.rest);
+      out->rest_last = table.table().key.empty();
       files = std::move(split.plain);
     } else {
       out->rest = ValueOrThrow(transaction.data().Scan(table.table().name, options));
     }
   }
   if (files.empty()) return out;
+  if (out->rest_last) {
+    std::sort(files.begin(), files.end(),
+              [](const auto& x, const auto& y) { return x.file->min_key < y.file->min_key; });
+  }
   for (const engine::PlainFile& file : files) {
     ++out->plain_files;
     out->plain_rows += file.file->rows;
@@ -335,18 +343,22 @@ void Scan(duckdb::ClientContext& context, duckdb::TableFunctionInput& input,
   auto& state = input.global_state->Cast<ScanState>();
   auto& thread = input.local_state->Cast<ScanThread>();
   duckdb::DataChunk& rows = state.output.empty() ? output : thread.rows;
-  // Before the thread's first rows: their order is `rest`, then plain files.
   if (!thread.begun) {
     thread.begun = true;
-    thread.reads_rest = !state.rest_taken.exchange(true);
+    if (!state.rest_last) thread.reads_rest = !state.rest_taken.exchange(true);
   }
   for (;;) {
     rows.Reset();
     if (thread.reads_rest && !NextOfRest(state, &thread, &rows)) {
       thread.reads_rest = false;
       thread.batch = nullptr;
+      if (state.rest_last) return;
     }
-    if (rows.size() == 0 && !NextOfPlain(context, state, &thread, &rows)) return;
+    if (rows.size() == 0 && !NextOfPlain(context, state, &thread, &rows)) {
+      if (!state.rest_last || state.rest_taken.exchange(true)) return;
+      thread.reads_rest = true;
+      continue;
+    }
     for (auto& executor : thread.reads_rest ? thread.of_rest : thread.of_plain) {
       duckdb::SelectionVector kept(rows.size());
       const auto left = executor->SelectExpression(rows, kept);
@@ -363,8 +375,10 @@ duckdb::OperatorPartitionData PartitionOf(duckdb::ClientContext& context,
                                           duckdb::TableFunctionGetPartitionInput& input) {
   auto& state = input.global_state->Cast<ScanState>();
   auto& thread = input.local_state->Cast<ScanThread>();
-  if (thread.reads_rest || state.plain == nullptr || thread.plain == nullptr)
-    return duckdb::OperatorPartitionData(0);
+  // Batches of a thread ascend, and stay below those of the next source of a pipeline.
+  constexpr duckdb::idx_t kLast = duckdb::PipelineBuildState::BATCH_INCREMENT / 2;
+  if (thread.reads_rest) return duckdb::OperatorPartitionData(state.rest_last ? kLast : 0);
+  if (state.plain == nullptr || thread.plain == nullptr) return duckdb::OperatorPartitionData(0);
   auto out = state.plain->PartitionOf(context, thread.plain.get(), input.partition_info);
   ++out.batch_index;  // after `rest`
   return out;

@@ -12,9 +12,7 @@
 #include "sql/row_checks.h"
 
 namespace lamina::sql {
-namespace {
 
-/// T3003 instead of the plain error.
 Status AsKeyViolation(const LaminaTableEntry& table, const Status& status) {
   if (CodeOf(status) != ErrorCode::kAlreadyExists) return status;
   return MakeSqlError("T3003",
@@ -22,8 +20,6 @@ Status AsKeyViolation(const LaminaTableEntry& table, const Status& status) {
                                   MessageOf(status)),
                       "INSERT … ON CONFLICT DO UPDATE or DO NOTHING says what to do then");
 }
-
-}  // namespace
 
 TableWriter::TableWriter(duckdb::ClientContext& context, LaminaTableEntry& table)
     : context_(context),

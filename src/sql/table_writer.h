@@ -19,6 +19,9 @@
 
 namespace lamina::sql {
 
+/// T3003 instead of the plain error of a key that is there.
+Status AsKeyViolation(const LaminaTableEntry& table, const Status& status);
+
 /// For the time of a statement. The caller holds the transaction's mutex. Everything throws.
 class TableWriter {
  public:

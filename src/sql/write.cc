@@ -3,6 +3,7 @@
 // Inserts go as they come: a scan that is open does not see them. Updates and deletes wait for the
 // end of their input, so that a row's new key cannot meet another row's old one.
 #include <algorithm>
+#include <atomic>
 #include <unordered_set>
 
 #include <arrow/api.h>
@@ -17,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
+#include "sql/insert_rows.h"
 #include "sql/row_checks.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
@@ -55,7 +57,8 @@ struct WriteState final : public duckdb::GlobalSinkState {
   LaminaTransaction& transaction;
   LaminaTableEntry& table;
   duckdb::unique_ptr<duckdb::ColumnDataCollection> returned;  // null: not asked for
-  idx_t count = 0;
+  std::atomic<idx_t> count{0};
+  std::unique_ptr<InsertRows> rows;  // inserts only
 
   /// For the caller who holds the transaction's mutex.
   TableWriter& writer(duckdb::ClientContext& context) {
@@ -121,37 +124,120 @@ class WriteOperator : public PhysicalOperator {
   const bool returning_;
 };
 
-class InsertOperator final : public WriteOperator {
- public:
-  using WriteOperator::WriteOperator;
-  duckdb::string GetName() const override { return "LAMINA_INSERT"; }
+/// How an operator brings new rows to a table.
+struct Inserting {
+  /// An INSERT or CREATE TABLE AS, whose rows are all that the statement writes.
+  bool alone = false;
+  bool numbered_batches = false;  ///< The source numbers its batches.
+  bool ordered = true;            ///< Rows are to lie as they come.
 
-  duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
-                              duckdb::OperatorSinkInput& input) const override {
-    auto& state = input.global_state.Cast<WriteState>();
-    Insert(context.client, state, chunk);
-    return duckdb::SinkResultType::NEED_MORE_INPUT;
+  static Inserting Of(duckdb::ClientContext& context,
+                      duckdb::optional_ptr<duckdb::PhysicalOperator> plan) {
+    Inserting out;
+    out.alone = plan != nullptr;
+    if (plan == nullptr) return out;
+    out.numbered_batches = duckdb::PhysicalPlanGenerator::UseBatchIndex(context, *plan);
+    out.ordered = duckdb::PhysicalPlanGenerator::PreserveInsertionOrder(context, *plan);
+    return out;
   }
 
+  /// Many rows go past the transaction's writes, which nothing else of it can see.
+  bool MayLoad(duckdb::ClientContext& context, const LaminaTableEntry& table,
+               bool returning) const {
+    return alone && !returning && context.transaction.IsAutoCommit() &&
+           table.table().options.period_from_column.empty() && table.dependents().indexes.empty() &&
+           table.dependents().foreign_keys.empty();
+  }
+  bool MayRunInParallel(const WriteState& state) const {
+    return state.rows->may_load() &&
+           (numbered_batches || !ordered || !state.table.table().key.empty());
+  }
+  duckdb::OperatorPartitionInfo PartitionInfo() const {
+    return numbered_batches ? duckdb::OperatorPartitionInfo::BatchIndex()
+                            : duckdb::OperatorPartitionInfo::NoPartitionInfo();
+  }
+
+  std::unique_ptr<WriteState> Begin(duckdb::ClientContext& context, LaminaTableEntry& table,
+                                    bool returning) const {
+    auto state = std::make_unique<WriteState>(context, table, returning);
+    state->rows = std::make_unique<InsertRows>(
+        context, state->transaction, table, MayLoad(context, table, returning),
+        [&context, state = state.get()](const auto& rows) { state->writer(context).Insert(rows); });
+    return state;
+  }
+};
+
+struct InsertLocalState final : public duckdb::LocalSinkState {
+  InsertRows::Local rows;
+  std::unique_ptr<RowChecks> checks;
+
+  void Insert(duckdb::ClientContext& context, WriteState& state, DataChunk& chunk) {
+    if (chunk.size() == 0) return;
+    if (checks == nullptr) checks = std::make_unique<RowChecks>(context, state.table);
+    checks->Check(chunk);
+    state.rows->Add(&rows, ToBatch(state.table, chunk), partition_info);
+    // relaxed: read when all are done
+    state.count.fetch_add(chunk.size(), std::memory_order_relaxed);
+    if (state.returned != nullptr) state.returned->Append(chunk);
+  }
+};
+
+class InsertOperator final : public WriteOperator {
+ public:
+  InsertOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
+                 LaminaTableEntry& table, bool returning, idx_t cardinality, Inserting inserting)
+      : WriteOperator(plan, std::move(types), table, returning, cardinality),
+        inserting_(inserting) {}
+  duckdb::string GetName() const override { return "LAMINA_INSERT"; }
+
+  bool ParallelSink() const override {
+    return sink_state != nullptr && inserting_.MayRunInParallel(sink_state->Cast<WriteState>());
+  }
+  duckdb::OperatorPartitionInfo RequiredPartitionInfo() const override {
+    return inserting_.PartitionInfo();
+  }
+  duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(
+      duckdb::ClientContext& context) const override {
+    return inserting_.Begin(context, table_, returning_);
+  }
+  duckdb::unique_ptr<duckdb::LocalSinkState> GetLocalSinkState(ExecutionContext&) const override {
+    return duckdb::make_uniq<InsertLocalState>();
+  }
+  duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
+                              duckdb::OperatorSinkInput& input) const override {
+    input.local_state.Cast<InsertLocalState>().Insert(context.client,
+                                                      input.global_state.Cast<WriteState>(), chunk);
+    return duckdb::SinkResultType::NEED_MORE_INPUT;
+  }
+  duckdb::SinkNextBatchType NextBatch(ExecutionContext&,
+                                      duckdb::OperatorSinkNextBatchInput& input) const override {
+    auto& local = input.local_state.Cast<InsertLocalState>();
+    input.global_state.Cast<WriteState>().rows->EndBatch(&local.rows, local.partition_info);
+    return duckdb::SinkNextBatchType::READY;
+  }
+  duckdb::SinkCombineResultType Combine(ExecutionContext&,
+                                        duckdb::OperatorSinkCombineInput& input) const override {
+    auto& local = input.local_state.Cast<InsertLocalState>();
+    input.global_state.Cast<WriteState>().rows->EndBatch(&local.rows, local.partition_info);
+    return duckdb::SinkCombineResultType::FINISHED;
+  }
   duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&,
                                     duckdb::ClientContext& context,
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
-    auto& state = input.global_state.Cast<WriteState>();
-    base::MutexLock lock(&state.transaction.mu());
-    state.writer(context).Finish();
+    Finish(context, input.global_state.Cast<WriteState>());
     return duckdb::SinkFinalizeType::READY;
   }
 
-  static void Insert(duckdb::ClientContext& context, WriteState& state, DataChunk& chunk) {
-    if (chunk.size() == 0) return;
-    if (state.checks == nullptr) state.checks = std::make_unique<RowChecks>(context, state.table);
-    state.checks->Check(chunk);
-    const auto batch = ToBatch(state.table, chunk);
+  /// When all rows are there.
+  static void Finish(duckdb::ClientContext& context, WriteState& state) {
+    state.rows->Finish();
+    if (state.rows->loaded()) return;  // nothing follows from rows of such a table
     base::MutexLock lock(&state.transaction.mu());
-    state.writer(context).Insert(batch);
-    state.count += chunk.size();
-    if (state.returned != nullptr) state.returned->Append(chunk);
+    state.writer(context).Finish();
   }
+
+ private:
+  const Inserting inserting_;
 };
 
 class DeleteOperator final : public WriteOperator {
@@ -307,11 +393,13 @@ class CreateTableAsOperator final : public PhysicalOperator {
  public:
   CreateTableAsOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
                         duckdb::SchemaCatalogEntry& schema,
-                        duckdb::unique_ptr<duckdb::BoundCreateTableInfo> info, idx_t cardinality)
+                        duckdb::unique_ptr<duckdb::BoundCreateTableInfo> info, idx_t cardinality,
+                        Inserting inserting)
       : PhysicalOperator(plan, duckdb::PhysicalOperatorType::EXTENSION, std::move(types),
                          cardinality),
         schema_(schema),
-        info_(std::move(info)) {}
+        info_(std::move(info)),
+        inserting_(inserting) {}
 
   duckdb::string GetName() const override { return "LAMINA_CREATE_TABLE_AS"; }
   bool IsSink() const override { return true; }
@@ -326,14 +414,43 @@ class CreateTableAsOperator final : public PhysicalOperator {
     auto out = duckdb::make_uniq<State>();
     auto entry = schema_.CreateTable(schema_.GetCatalogTransaction(context), *info_);
     if (entry != nullptr)
-      out->insert = std::make_unique<WriteState>(context, entry->Cast<LaminaTableEntry>(), false);
+      out->insert = inserting_.Begin(context, entry->Cast<LaminaTableEntry>(), false);
     return out;
+  }
+  bool ParallelSink() const override {
+    if (sink_state == nullptr) return false;
+    const auto& insert = sink_state->Cast<State>().insert;
+    return insert == nullptr || inserting_.MayRunInParallel(*insert);
+  }
+  duckdb::OperatorPartitionInfo RequiredPartitionInfo() const override {
+    return inserting_.PartitionInfo();
+  }
+  duckdb::unique_ptr<duckdb::LocalSinkState> GetLocalSinkState(ExecutionContext&) const override {
+    return duckdb::make_uniq<InsertLocalState>();
   }
   duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
                               duckdb::OperatorSinkInput& input) const override {
     auto& state = input.global_state.Cast<State>();
-    if (state.insert != nullptr) InsertOperator::Insert(context.client, *state.insert, chunk);
+    if (state.insert == nullptr) return duckdb::SinkResultType::FINISHED;
+    input.local_state.Cast<InsertLocalState>().Insert(context.client, *state.insert, chunk);
     return duckdb::SinkResultType::NEED_MORE_INPUT;
+  }
+  duckdb::SinkNextBatchType NextBatch(ExecutionContext&,
+                                      duckdb::OperatorSinkNextBatchInput& input) const override {
+    EndBatch(input.global_state, input.local_state);
+    return duckdb::SinkNextBatchType::READY;
+  }
+  duckdb::SinkCombineResultType Combine(ExecutionContext&,
+                                        duckdb::OperatorSinkCombineInput& input) const override {
+    EndBatch(input.global_state, input.local_state);
+    return duckdb::SinkCombineResultType::FINISHED;
+  }
+  duckdb::SinkFinalizeType Finalize(duckdb::Pipeline&, duckdb::Event&,
+                                    duckdb::ClientContext& context,
+                                    duckdb::OperatorSinkFinalizeInput& input) const override {
+    auto& state = input.global_state.Cast<State>();
+    if (state.insert != nullptr) InsertOperator::Finish(context, *state.insert);
+    return duckdb::SinkFinalizeType::READY;
   }
   duckdb::SourceResultType GetDataInternal(ExecutionContext&, DataChunk& chunk,
                                            duckdb::OperatorSourceInput&) const override {
@@ -346,8 +463,15 @@ class CreateTableAsOperator final : public PhysicalOperator {
   }
 
  private:
+  static void EndBatch(duckdb::GlobalSinkState& global, duckdb::LocalSinkState& local) {
+    auto& insert = global.Cast<State>().insert;
+    if (insert == nullptr) return;
+    insert->rows->EndBatch(&local.Cast<InsertLocalState>().rows, local.partition_info);
+  }
+
   duckdb::SchemaCatalogEntry& schema_;
   duckdb::unique_ptr<duckdb::BoundCreateTableInfo> info_;
+  const Inserting inserting_;
 };
 
 idx_t RowIdCount(const LaminaTableEntry& table) { return table.GetRowIdColumns().size(); }
@@ -363,25 +487,27 @@ UpdateOperator& MakeUpdate(duckdb::PhysicalPlanGenerator& planner, duckdb::Logic
 
 }  // namespace
 
-duckdb::PhysicalOperator& LaminaCatalog::PlanCreateTableAs(duckdb::ClientContext&,
+duckdb::PhysicalOperator& LaminaCatalog::PlanCreateTableAs(duckdb::ClientContext& context,
                                                            duckdb::PhysicalPlanGenerator& planner,
                                                            duckdb::LogicalCreateTable& op,
                                                            duckdb::PhysicalOperator& plan) {
-  auto& out = planner.Make<CreateTableAsOperator>(op.types, op.schema, std::move(op.info),
-                                                  op.estimated_cardinality);
+  auto& out =
+      planner.Make<CreateTableAsOperator>(op.types, op.schema, std::move(op.info),
+                                          op.estimated_cardinality, Inserting::Of(context, &plan));
   out.children.push_back(plan);
   return out;
 }
 
 duckdb::PhysicalOperator& LaminaCatalog::PlanInsert(
-    duckdb::ClientContext&, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalInsert& op,
-    duckdb::optional_ptr<duckdb::PhysicalOperator> plan) {
+    duckdb::ClientContext& context, duckdb::PhysicalPlanGenerator& planner,
+    duckdb::LogicalInsert& op, duckdb::optional_ptr<duckdb::PhysicalOperator> plan) {
   if (op.on_conflict_info.action_type != duckdb::OnConflictAction::THROW)
     Throw(MakeSqlError("T4009", "this form of ON CONFLICT is not there yet"));
   if (plan != nullptr && !op.column_index_map.empty())
     plan = planner.ResolveDefaultsProjection(op, *plan);
-  auto& out = planner.Make<InsertOperator>(op.types, op.table.Cast<LaminaTableEntry>(),
-                                           op.return_chunk, op.estimated_cardinality);
+  auto& out =
+      planner.Make<InsertOperator>(op.types, op.table.Cast<LaminaTableEntry>(), op.return_chunk,
+                                   op.estimated_cardinality, Inserting::Of(context, plan));
   if (plan != nullptr) out.children.push_back(*plan);
   return out;
 }
@@ -457,7 +583,7 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
           out->op = planner.Make<InsertOperator>(
               op.return_chunk ? table.GetTypes()
                               : duckdb::vector<duckdb::LogicalType>{duckdb::LogicalType::BIGINT},
-              table, op.return_chunk, op.estimated_cardinality);
+              table, op.return_chunk, op.estimated_cardinality, Inserting());
           break;
         }
         case duckdb::MergeActionType::MERGE_ERROR:
