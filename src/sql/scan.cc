@@ -139,7 +139,7 @@ struct ScanState final : public duckdb::GlobalTableFunctionState {
   /// Plain files come first: rows lie by row id, and the newest are mostly in memory. Otherwise
   /// `rest`, which one thread reads while others read plain files.
   bool rest_last = false;
-  std::unique_ptr<PlainScan> plain;     ///< Null: `rest` is all.
+  std::unique_ptr<PlainScan> plain;  ///< Null: `rest` is all.
   /// What the database did not filter.
   RowFilters of_rest, of_plain;
   uint64_t plain_files = 0, plain_rows = 0;

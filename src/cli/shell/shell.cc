@@ -181,8 +181,23 @@ Status Shell::RunSql(std::string_view sql) {
   return reader_gone ? Status::OK() : status;
 }
 
+Status Shell::ShowPlan(SqlResult& result) {
+  for (;;) {
+    ARROW_ASSIGN_OR_RAISE(const bool more, result.NextRow());
+    if (!more) return Status::OK();
+    std::string plan(result.Text(1));
+    if (!plan.ends_with('\n')) plan += '\n';
+    if (!output_->Write(plan)) return Status::OK();  // EndAnswer tells
+  }
+}
+
 Status Shell::Show(SqlResult& result) {
   if (!result.columns().empty()) {
+    // A plan is a drawing of several lines, which no cell can hold.
+    if (Rendering().mode == OutputMode::kBox && result.columns().size() == 2 &&
+        result.columns()[0].name == "explain_key" && result.columns()[1].name == "explain_value") {
+      return ShowPlan(result);
+    }
     return Render(result, Rendering(), [&](std::string_view text) { return output_->Write(text); })
         .status();
   }

@@ -84,6 +84,8 @@ class Shell {
   Status RunCommand(std::string_view line);
   Status RunSql(std::string_view sql);
   Status Show(SqlResult& result);
+  /// Of EXPLAIN, as it is drawn.
+  Status ShowPlan(SqlResult& result);
   /// Rows of one of the shell's own queries, in the mode at hand.
   Status ShowQuery(const std::string& sql, const SqlParameters& parameters = {});
   /// The same, as values.

@@ -118,6 +118,17 @@ TEST_F(ShellTest, ThePromptShowsTheTransaction) {
   EXPECT_EQ(shell_->Prompt(), "lamina> ");
 }
 
+TEST_F(ShellTest, APlanIsShownAsItIsDrawn) {
+  (void)Do("CREATE TABLE t (a INT PRIMARY KEY);");
+  const std::string plan = Do("EXPLAIN SELECT a FROM t WHERE a > 1;");
+  EXPECT_TRUE(plan.starts_with("┌──")) << plan;
+  EXPECT_NE(plan.find("LAMINA_SCAN        │\n│"), std::string::npos) << plan;
+  EXPECT_EQ(plan.find("explain_key"), std::string::npos) << plan;
+  // Programs get what they always got.
+  EXPECT_NE(Do(".mode csv\nEXPLAIN SELECT a FROM t;").find("explain_key,explain_value"),
+            std::string::npos);
+}
+
 TEST_F(ShellTest, TablesListsNamesAndTakesAPattern) {
   (void)Do(
       "CREATE TABLE orders (id INT PRIMARY KEY); CREATE TABLE items (id INT PRIMARY KEY);"
