@@ -468,8 +468,6 @@ TEST_F(EngineRaceTest, ASnapshotsFilesOutliveEverySweepBesideIt) {
 
 // ---- Everything at once ----
 
-// Close in the middle of commits, flushes, compactions, collections, erases and syncs of other
-// threads: each of them ends with an answer, and what was acknowledged is there afterwards.
 // The collection passes its first check while the flush is fine, and gets the lock when the flush
 // has ended in doubt: the ref names the flush's files, the engine's version does not.
 TEST_F(EngineRaceTest, ACollectionThatWaitedForAPublishInDoubtDeletesNothing) {
@@ -502,6 +500,8 @@ TEST_F(EngineRaceTest, ACollectionThatWaitedForAPublishInDoubtDeletesNothing) {
   ExpectSound(next.get());
 }
 
+// Close in the middle of commits, flushes, compactions, collections, erases and syncs of other
+// threads: each of them ends with an answer, and what was acknowledged is there afterwards.
 TEST_F(EngineRaceTest, CloseDuringEverythingLosesNothingThatWasAcknowledged) {
   for (int round = 0; round < 6; ++round) {
     base_ = MakeMemoryStore();

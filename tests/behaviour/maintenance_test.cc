@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
 #include <set>
 #include <thread>
@@ -250,6 +251,32 @@ TEST_F(FaultyMaintenanceTest, AFlushWhosePublishIsUnclearLeavesItsFiles) {
   faulty_->Clear();
   Reopen();
   EXPECT_EQ(Must(db_->GetTable("t")).rows_at_rest, 10u) << "it had been published";
+  EXPECT_EQ(ScanText(*db_, "t").size(), 10u);
+  ExpectSound();
+}
+
+// It passes its first check while the flush is fine, and gets the lock when the ref names files of
+// which the engine's own version knows nothing.
+TEST_F(FaultyMaintenanceTest, ACollectionThatWaitedForAnUnclearPublishDeletesNothing) {
+  Fill(0, 10);
+  std::future<Status> collection;
+  StoreFault fault;
+  fault.kind = RequestKind::kPut;
+  fault.path_prefix = "refs/";
+  fault.after_effect = true;
+  fault.status = MakeError(ErrorCode::kStopped, "sync failed");
+  fault.meanwhile = [&] {
+    collection = std::async(std::launch::async,
+                            [&] { return db_->CollectGarbage(/*dry_run=*/false, 0).status(); });
+    EXPECT_EQ(collection.wait_for(std::chrono::milliseconds(200)), std::future_status::timeout)
+        << "it did not wait for the flush";
+  };
+  faulty_->Add(fault);
+  ExpectError(db_->Flush(), ErrorCode::kCommitUnknown, {});
+  ASSERT_TRUE(collection.valid());
+  ExpectError(collection.get(), ErrorCode::kStopped, {});
+  faulty_->Clear();
+  Reopen();
   EXPECT_EQ(ScanText(*db_, "t").size(), 10u);
   ExpectSound();
 }
