@@ -87,8 +87,8 @@ find_python() {
   return 1
 }
 
-# pinned_file <requirements> <package> [<name in files>]: prints the file in downloads/ whose content has the hash that a
-# requirements file pins for a package; fails when there is none.
+# pinned_file <requirements> <package> [<name in files>]: prints the file in downloads/ whose content has the hash that
+# a requirements file pins for a package; fails when there is none.
 pinned_file() {
   local hash file
   hash="$(sed -n "s/^$2==.*--hash=sha256://p" "$here/$1")"
