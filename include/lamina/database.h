@@ -141,6 +141,9 @@ class Database {
   virtual Result<std::shared_ptr<arrow::RecordBatch>> DocumentVersions(
       std::string_view key, SystemPeriod system = SystemPeriod::All(),
       ValidPeriod valid = ValidPeriod::All()) const = 0;
+  /// All versions of the key that meet the two periods (moments give 0 or 1 row), as the table's
+  /// columns or `columns`. The key of a table without one is the hidden column _rowid, as a scan
+  /// returns it.
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Get(
       const std::string& table, const Key& key, SystemPeriod system = {}, ValidPeriod valid = {},
       const std::optional<std::vector<std::string>>& columns = std::nullopt) const = 0;

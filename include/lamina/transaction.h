@@ -91,7 +91,7 @@ class Transaction {
                                                          ValidPeriod valid_at = {}) = 0;
 
   /// All versions of the key that meet the two periods (moments give 0 or 1 row), as the table's
-  /// columns or `columns`.
+  /// columns or `columns`. The key of a table without one is its _rowid.
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Get(
       const std::string& table, const Key& key, SystemPeriod system = {}, ValidPeriod valid = {},
       const std::optional<std::vector<std::string>>& columns = std::nullopt) = 0;

@@ -293,11 +293,6 @@ Result<std::shared_ptr<ScanReader>> RunSplitScan(const ReadContext& context, Pre
 }
 
 Result<std::string> EncodeKey(const catalog::TableSchema& table, const Key& key) {
-  if (!table.has_primary_key) {
-    return MakeError(ErrorCode::kInvalidArgument,
-                     fmt::format("table has no primary key: table={}", table.name),
-                     "scan it instead");
-  }
   return catalog::KeyCodec(table).EncodeScalars(key);
 }
 

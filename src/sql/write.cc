@@ -277,10 +277,6 @@ class DeleteOperator final : public WriteOperator {
   /// The rows that go, read once more by their keys.
   void Return(duckdb::ClientContext& context, WriteState& state, const RowIds& old,
               const std::vector<int64_t>& rows) const {
-    if (table_.table().key.empty()) {
-      Throw(MakeSqlError("T4009", "DELETE … RETURNING needs a table with a primary key",
-                         "SELECT the rows first, in the same transaction"));
-    }
     DataChunk chunk;
     chunk.Initialize(context, state.returned->Types());
     base::MutexLock lock(&state.transaction.mu());

@@ -210,7 +210,7 @@ TEST_F(BadInputTest, AWrongKeyIsRefused) {
               {"expected=1", "actual=2"});
   ExpectError(db_->Get("wide", {Lit(1)}), ErrorCode::kInvalidArgument, {"expected=2", "actual=1"});
   ExpectError(db_->Get("t", {Lit("x")}), ErrorCode::kInvalidArgument, {"id"});
-  ExpectError(db_->Get("log", {Lit(1)}), ErrorCode::kInvalidArgument, {"no primary key", "log"});
+  ExpectError(db_->Get("log", {Lit("a")}), ErrorCode::kInvalidArgument, {"_rowid"});
   ExpectDeleteRefused("log", Ids({1}), ErrorCode::kInvalidArgument, {"no primary key", "log"});
   ScanOptions options;
   options.keys.prefix = Key{Lit(1), Lit(2)};

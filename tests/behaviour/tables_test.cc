@@ -369,6 +369,39 @@ TEST_F(TableTest, AnAppendTableKeepsEveryRowInOrderOfArrival) {
   ExpectSound();
 }
 
+TEST_F(TableTest, ARowOfATableWithoutAKeyIsFoundChangedAndErasedByItsRowId) {
+  Must(db_->CreateTable("log", NumberSchema(), {.no_key = true}));
+  Must(db_->Put("log", Numbers({{1, 10}, {1, 11}})));
+  const CommitId before = db_->newest_commit();
+  Must(db_->Flush());
+  Must(db_->Put("log", Numbers({{2, 12}})));
+  const auto ids = Must(Must(db_->Scan("log", {.columns = {{"_rowid"}}}))->ToTable());
+  ASSERT_EQ(ids->num_rows(), 3);
+  std::vector<Key> keys;
+  for (int64_t i = 0; i < 3; ++i) keys.push_back({Must(ids->column(0)->GetScalar(i))});
+  const auto value = [&](const Key& key, const SystemPeriod& system = {}) {
+    const auto rows = Must(db_->Get("log", key, system));
+    return rows->num_rows() == 0 ? Lines{} : Lines{rows->ToString()};
+  };
+  ASSERT_EQ(value(keys[1]).size(), 1U);
+  EXPECT_NE(value(keys[1])[0].find("11"), std::string::npos);
+  EXPECT_NE(value(keys[2])[0].find("12"), std::string::npos);
+  EXPECT_EQ(value({Lit(int64_t{77})}), Lines{});
+
+  const auto id =
+      arrow::RecordBatch::Make(arrow::schema({arrow::field("_rowid", arrow::int64(), false)}), 1,
+                               {Must(arrow::MakeArrayFromScalar(*keys[1][0], 1))});
+  Must(db_->Delete("log", id));
+  EXPECT_EQ(value(keys[1]), Lines{});
+  EXPECT_EQ(value(keys[1], SystemPeriod::AsOf(before)).size(), 1U);
+  Must(db_->Flush());
+  EXPECT_EQ(value(keys[1], SystemPeriod::AsOf(before)).size(), 1U);
+  Must(db_->EraseKey("log", keys[1]));
+  EXPECT_EQ(value(keys[1], SystemPeriod::AsOf(before)), Lines{});
+  EXPECT_EQ(ScanText(*db_, "log"), (Lines{"1|10", "2|12"}));
+  ExpectSound();
+}
+
 TEST_F(TableTest, SeveralTablesShareOneCommit) {
   CreateNumbers("a");
   CreateNumbers("b");
