@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "sql/error_translation.h"
+#include "sql/identity.h"
 #include "sql/lexer.h"
 #include "sql/reference_actions.h"
 #include "sql/result.h"
@@ -401,6 +402,8 @@ class ConnectionImpl final : public Connection {
     const auto actions = TakeReferenceActions(span.tokens, span.begin, &text);
     auto clauses = TakeColumnClauses(span, &text);
     if (!clauses.ok()) return Failed(WithExcerpt(clauses.status(), sql));
+    const auto overriding = TakeOverriding(span, &text);
+    if (!overriding.ok()) return Failed(WithExcerpt(overriding.status(), sql));
     Result<std::unique_ptr<SqlResult>> result =
         AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
           auto statements = duck_.context->ParseStatements(text);
@@ -413,6 +416,7 @@ class ConnectionImpl final : public Connection {
             ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statement));
             if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
             ARROW_RETURN_NOT_OK(SayColumnClauses(*clauses, *statement));
+            ARROW_RETURN_NOT_OK(CheckIdentity(*duck_.context, *statement, *overriding));
             ARROW_ASSIGN_OR_RAISE(
                 last, RunRetrying(
                           sql, span.begin, TagOf(statement->type),
@@ -687,15 +691,18 @@ Status StatementImpl::Init() {
   auto clauses = TakeColumnClauses(spans[0], &statement);
   if (!clauses.ok()) return WithExcerpt(clauses.status(), text_);
   clauses_ = *std::move(clauses);
+  const auto overriding = TakeOverriding(spans[0], &statement);
+  if (!overriding.ok()) return WithExcerpt(overriding.status(), text_);
   return AtDuckDBBorder(text_, 0, [&]() -> Status {
     auto& context = *connection_->duck().context;
-    if (actions.empty()) {
-      prepared_ = context.Prepare(statement);
-    } else {
-      auto statements = context.ParseStatements(statement);
-      ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statements.at(0)));
-      prepared_ = context.Prepare(std::move(statements[0]));
+    auto statements = context.ParseStatements(statement);
+    if (statements.size() != 1) {
+      return MakeSqlError(
+          "T4007", fmt::format("one statement can be prepared: statements={}", statements.size()));
     }
+    ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statements[0]));
+    ARROW_RETURN_NOT_OK(CheckIdentity(context, *statements[0], *overriding));
+    prepared_ = context.Prepare(std::move(statements[0]));
     if (prepared_->HasError())
       return FromDuckDB(prepared_->GetErrorObject(), text_, spans[0].begin);
     types_.resize(prepared_->named_param_map.size());

@@ -52,6 +52,8 @@ constexpr ErrorCodeRow kCodes[] = {
     {"T3004", "CheckViolation", "23514", kInvalidArgument, "A CHECK constraint says no."},
     {"T3005", "ForeignKeyViolation", "23503", kInvalidArgument,
      "A row refers to one that is not there, or is referred to."},
+    {"T3006", "GeneratedAlways", "428C9", kInvalidArgument,
+     "A value for an identity column that takes none but its sequence's."},
     {"T4001", "DivisionByZero", "22012", kInvalidArgument, "Division by zero under strict_mode."},
     {"T4002", "InvalidCast", "22018", kInvalidArgument, "A value cannot be converted to the type."},
     {"T4003", "QueryTimeout", "57014", kCancelled, "The statement ran longer than query_timeout."},

@@ -129,6 +129,9 @@ constexpr Case kCases[] = {
     {"INSERT INTO items VALUES (1, 'b', 1)", "T3003"},
     {"INSERT INTO t VALUES (2, 1, 2, -1)", "T3004"},
     {"INSERT INTO r VALUES (99)", "T3005"},
+    {"CREATE TABLE g (i INT GENERATED ALWAYS AS IDENTITY); INSERT INTO g VALUES (1)", "T3006",
+     "OVERRIDING"},
+    {"INSERT INTO t ^OVERRIDING USER VALUE VALUES (1)", "T4009"},
     // Execution.
     {"SELECT 'a'^::INT", "T4002"},
     {"SELECT DATE 'x'", "T4002"},

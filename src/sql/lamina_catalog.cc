@@ -264,7 +264,7 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     } else if (kind == "sequence") {
       entry = duckdb::make_uniq<LaminaSequenceEntry>(
           *this, schema, info->Cast<duckdb::CreateSequenceInfo>(), definition.at("id"),
-          definition.value("owner", ""));
+          SequenceOwner{definition.value("owner", ""), definition.value("always", false)});
     } else {
       Throw(MakeSqlError("T4009", "the catalogue holds an object of an unknown kind: " + kind,
                          "the database was written by a newer LaminaDB"));

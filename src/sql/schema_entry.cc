@@ -252,8 +252,7 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
         "T2015", "names that begin with _lamina_index_ are the database's own: " + info.table));
   for (const auto& [column_name, clause] : ClausesOf(context)) {
     auto& column = info.columns.GetColumnMutable(column_name);
-    if (clause.sequence.has_value())
-      CreateColumnSequence(context, info.table, column, *clause.sequence);
+    if (clause.sequence.has_value()) CreateColumnSequence(context, info.table, column, clause);
     if (clause.not_null)
       info.constraints.push_back(duckdb::make_uniq<duckdb::NotNullConstraint>(column.Logical()));
   }
@@ -755,7 +754,8 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         Throw(MakeSqlError(
             "T2015", "names that begin with _lamina_index_ are the database's own: " + new_name));
       ForOwnedSequences(context, stored, [&](LaminaSchemaEntry& in, LaminaSequenceEntry& of) {
-        in.PutSequence(context, of.Definition(), of.handle().id, TableName(name, new_name));
+        in.PutSequence(context, of.Definition(), of.handle().id,
+                       {TableName(name, new_name), of.always()});
       });
       ThrowIfError(data.RenameTable(stored, TableName(name, new_name)));
       said.table = new_name;
@@ -814,7 +814,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       const auto clause = clauses.find(duckdb::StringUtil::Lower(column));
       const bool said_more = clause != clauses.end();
       if (said_more && clause->second.sequence.has_value())
-        CreateColumnSequence(context, entry.name, added, *clause->second.sequence);
+        CreateColumnSequence(context, entry.name, added, clause->second);
       AddColumn(context, entry, added, said_more && clause->second.not_null);
       said.columns.AddColumn(std::move(added));
       break;
@@ -876,6 +876,12 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       const auto& change = info.Cast<duckdb::SetNotNullInfo>();
       check_column(change.column_name);
       check_not_generated(change.column_name);
+      const ColumnClauses clauses = ClausesOf(context);
+      const auto clause = clauses.find(duckdb::StringUtil::Lower(change.column_name));
+      if (clause != clauses.end() && clause->second.always.has_value()) {
+        SetIdentity(context, entry, change.column_name, *clause->second.always);
+        break;
+      }
       SetNotNull(context, entry, entry.GetColumn(change.column_name).Name());
       break;
     }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "sql/column_clauses.h"
 #include "sql/lamina_catalog.h"
 
 namespace lamina::sql {
@@ -68,13 +69,16 @@ class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
   /// COMMENT ON an object that is no table, or on a column of a view.
   void Comment(duckdb::ClientContext& context, duckdb::CatalogEntry& entry,
                duckdb::AlterInfo& info);
+  /// SET GENERATED ALWAYS or BY DEFAULT. In identity.cc.
+  void SetIdentity(duckdb::ClientContext& context, LaminaTableEntry& table,
+                   const std::string& column, bool always);
   // In sequence.cc.
   /// Makes the sequence of a SERIAL or identity column of a table that is about to be made or
-  /// changed, and gives the column its default. `options` as CREATE SEQUENCE takes them.
+  /// changed, and gives the column its default. `clause` has a sequence.
   void CreateColumnSequence(duckdb::ClientContext& context, const std::string& table,
-                            duckdb::ColumnDefinition& column, const std::string& options);
+                            duckdb::ColumnDefinition& column, const ColumnClause& clause);
   void PutSequence(duckdb::ClientContext& context, const duckdb::CreateSequenceInfo& info,
-                   const std::string& id, const std::string& owner);
+                   const std::string& id, const SequenceOwner& owner);
   void AlterSequence(duckdb::ClientContext& context, LaminaSequenceEntry& entry,
                      duckdb::AlterInfo& info);
   /// `cascade`: defaults that need it go; else T2013.

@@ -196,13 +196,14 @@ Result<SequencePosition> SequenceCounters::Position(const SequenceHandle& sequen
 LaminaSequenceEntry::LaminaSequenceEntry(duckdb::Catalog& catalog,
                                          duckdb::SchemaCatalogEntry& schema,
                                          duckdb::CreateSequenceInfo& info, std::string id,
-                                         std::string owner)
+                                         SequenceOwner owner)
     : SequenceCatalogEntry(catalog, schema, info),
       handle_{std::move(id),
               info.name,
               {info.start_value, info.increment, info.min_value, info.max_value, info.cycle}},
       owner_(std::move(owner)) {
-  if (!owner_.empty()) tags["owner"] = owner_;
+  if (!owner_.table.empty()) tags["owner"] = owner_.table;
+  if (owner_.always) tags["identity"] = "always";
 }
 
 duckdb::CreateSequenceInfo LaminaSequenceEntry::Definition() const {
@@ -306,14 +307,14 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateSequence(
     base::MutexLock lock(&ours.mu());
     ours.created_sequences()[id] = begin;
   }
-  PutSequence(context, info, id, "");
+  PutSequence(context, info, id, {});
   return Created(context, kType, info.name);
 }
 
 void LaminaSchemaEntry::CreateColumnSequence(duckdb::ClientContext& context,
                                              const std::string& table,
                                              duckdb::ColumnDefinition& column,
-                                             const std::string& options) {
+                                             const ColumnClause& clause) {
   int64_t least = INT64_MIN;
   int64_t most = INT64_MAX;
   switch (column.Type().id()) {
@@ -346,7 +347,7 @@ void LaminaSchemaEntry::CreateColumnSequence(duckdb::ClientContext& context,
     return duckdb::KeywordHelper::WriteOptionallyQuoted(text);
   };
   duckdb::Parser parser;
-  parser.ParseQuery(fmt::format("CREATE SEQUENCE {} {}", quoted(free), options));
+  parser.ParseQuery(fmt::format("CREATE SEQUENCE {} {}", quoted(free), *clause.sequence));
   auto& info = parser.statements.at(0)
                    ->Cast<duckdb::CreateStatement>()
                    .info->Cast<duckdb::CreateSequenceInfo>();
@@ -362,7 +363,8 @@ void LaminaSchemaEntry::CreateColumnSequence(duckdb::ClientContext& context,
   (void)CreateSequence(catalog.GetCatalogTransaction(context), info);
   const auto& made =
       Created(context, duckdb::CatalogType::SEQUENCE_ENTRY, free)->Cast<LaminaSequenceEntry>();
-  PutSequence(context, made.Definition(), made.handle().id, TableName(name, table));
+  PutSequence(context, made.Definition(), made.handle().id,
+              {TableName(name, table), clause.always.value_or(false)});
   const std::string path =
       name == kMainSchema ? quoted(free) : fmt::format("{}.{}", quoted(name), quoted(free));
   duckdb::vector<duckdb::unique_ptr<duckdb::ParsedExpression>> arguments;
@@ -373,14 +375,15 @@ void LaminaSchemaEntry::CreateColumnSequence(duckdb::ClientContext& context,
 
 void LaminaSchemaEntry::PutSequence(duckdb::ClientContext& context,
                                     const duckdb::CreateSequenceInfo& info, const std::string& id,
-                                    const std::string& owner) {
+                                    const SequenceOwner& owner) {
   auto copy = info.Copy();
   copy->catalog.clear();
   copy->schema.clear();
   copy->temporary = false;
   copy->on_conflict = duckdb::OnCreateConflict::ERROR_ON_CONFLICT;
   nlohmann::json definition = {{"sql", copy->ToString()}, {"id", id}};
-  if (!owner.empty()) definition["owner"] = owner;
+  if (!owner.table.empty()) definition["owner"] = owner.table;
+  if (owner.always) definition["always"] = true;
   if (!info.comment.IsNull()) definition["comment"] = info.comment.ToString();
   lamina().PutObject(context, LaminaCatalog::ObjectKey("sequence", name, info.name), definition);
 }
@@ -388,7 +391,7 @@ void LaminaSchemaEntry::PutSequence(duckdb::ClientContext& context,
 void LaminaSchemaEntry::AlterSequence(duckdb::ClientContext& context, LaminaSequenceEntry& entry,
                                       duckdb::AlterInfo& info) {
   duckdb::CreateSequenceInfo said = entry.Definition();
-  std::string owner = entry.owner();
+  SequenceOwner owner = entry.ties();
   switch (info.type) {
     case duckdb::AlterType::SET_COMMENT:
       said.comment = info.Cast<duckdb::SetCommentInfo>().comment_value;
@@ -402,7 +405,7 @@ void LaminaSchemaEntry::AlterSequence(duckdb::ClientContext& context, LaminaSequ
           it->second->type != duckdb::CatalogType::TABLE_ENTRY) {
         Throw(MakeSqlError("T2001", "a sequence is owned by a table: " + change.owner_name));
       }
-      owner = it->second->Cast<LaminaTableEntry>().table().name;
+      owner.table = it->second->Cast<LaminaTableEntry>().table().name;
       break;
     }
     default:

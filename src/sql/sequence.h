@@ -97,14 +97,22 @@ class SequenceCounters {
   std::map<std::string, std::shared_ptr<Block>> blocks_ LAMINA_GUARDED_BY(mu_);
 };
 
+struct SequenceOwner {
+  std::string table = {};  ///< As the database names it; "" = none.
+  bool always = false;     ///< The column that counts by it takes no other value.
+};
+
 class LaminaSequenceEntry final : public duckdb::SequenceCatalogEntry {
  public:
   LaminaSequenceEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
-                      duckdb::CreateSequenceInfo& info, std::string id, std::string owner);
+                      duckdb::CreateSequenceInfo& info, std::string id, SequenceOwner owner);
 
   const SequenceHandle& handle() const { return handle_; }
   /// The table that it ends with, as the database names it; "" = none. Also its tag "owner".
-  const std::string& owner() const { return owner_; }
+  const std::string& owner() const { return owner_.table; }
+  /// Also its tag "identity" = "always".
+  bool always() const { return owner_.always; }
+  const SequenceOwner& ties() const { return owner_; }
   /// As it was made.
   duckdb::CreateSequenceInfo Definition() const;
   /// The same with START at the value that comes next.
@@ -114,7 +122,7 @@ class LaminaSequenceEntry final : public duckdb::SequenceCatalogEntry {
 
  private:
   const SequenceHandle handle_;
-  const std::string owner_;
+  const SequenceOwner owner_;
 };
 
 /// Whether an expression (a default) asks for values of the sequence; `schema` is where names

@@ -148,6 +148,18 @@ Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
           QuotedName(dot == std::string::npos ? "main" : row[2].substr(0, dot)),
           QuotedName(dot == std::string::npos ? row[2] : row[2].substr(dot + 1))));
     }
+    ARROW_ASSIGN_OR_RAISE(
+        const auto always,
+        Ask("SELECT c.schema_name, c.table_name, c.column_name FROM duckdb_sequences() s, "
+            "duckdb_columns() c WHERE s.database_name = current_database() AND c.database_name = "
+            "current_database() AND s.tags['identity'] = 'always' AND s.tags['owner'] = CASE "
+            "c.schema_name WHEN 'main' THEN '' ELSE c.schema_name || '.' END || c.table_name AND "
+            "starts_with(c.column_default, 'nextval(') AND contains(c.column_default, "
+            "s.sequence_name) ORDER BY 1, 2, 3"));
+    for (const auto& row : always) {
+      out.after.push_back(fmt::format("ALTER TABLE {}.{} ALTER COLUMN {} SET GENERATED ALWAYS;",
+                                      QuotedName(row[0]), QuotedName(row[1]), QuotedName(row[2])));
+    }
     const auto described = [&](const char* kind, const char* function,
                                const char* entry) -> Status {
       ARROW_ASSIGN_OR_RAISE(
@@ -206,7 +218,8 @@ Status Shell::DumpRows(const Definitions::Table& of) {
     const std::string name = QuotedName(column[0]);
     const bool computed = column[1] == "true" &&
                           !connection_
-                               ->Prepare(fmt::format("INSERT INTO {}.{} ({}) SELECT NULL",
+                               ->Prepare(fmt::format("INSERT INTO {}.{} ({}) OVERRIDING SYSTEM "
+                                                     "VALUE SELECT NULL",
                                                      QuotedName(schema), QuotedName(table), name))
                                .ok();
     if (!computed) names.push_back(name);
