@@ -96,6 +96,17 @@ Status MakeError(std::shared_ptr<ErrorDetail> detail) {
   return Status(code, std::move(text), std::move(detail));
 }
 
+Status MakeKeyError(ErrorCode code, std::string message, std::string hint, std::string key) {
+  auto detail = std::make_shared<ErrorDetail>(code, std::move(message), std::move(hint));
+  detail->set_key(std::move(key));
+  return MakeError(std::move(detail));
+}
+
+std::string ErrorKeyOf(const Status& status) {
+  const ErrorDetail* detail = DetailOf(status);
+  return detail == nullptr ? std::string() : detail->key();
+}
+
 ErrorCode CodeOf(const Status& status) {
   if (const ErrorDetail* detail = DetailOf(status)) return detail->code();
   switch (status.code()) {

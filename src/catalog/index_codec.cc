@@ -99,4 +99,28 @@ Result<KeyRange> IndexCodec::Between(const std::string& prefix, size_t column,
   return out;
 }
 
+Result<std::vector<std::shared_ptr<arrow::Scalar>>> IndexCodec::Values(
+    std::string_view entry) const {
+  // Each component but for its first byte is that of a key; so is that byte, and so is nothing.
+  std::vector<std::shared_ptr<arrow::DataType>> types;
+  for (const auto& type : types_) {
+    types.push_back(arrow::uint8());
+    types.push_back(type);
+  }
+  types.push_back(arrow::binary());
+  arrow::BinaryBuilder builder;
+  ARROW_RETURN_NOT_OK(builder.Append(entry));
+  std::shared_ptr<arrow::BinaryArray> keys;
+  ARROW_RETURN_NOT_OK(builder.Finish(&keys));
+  ARROW_ASSIGN_OR_RAISE(
+      const auto columns,
+      internal::DecodeComponents(types, std::vector<std::string>(types.size(), "entry"), *keys));
+  std::vector<std::shared_ptr<arrow::Scalar>> out;
+  for (size_t c = 0; c < types_.size(); ++c) {
+    ARROW_ASSIGN_OR_RAISE(auto value, columns[2 * c + 1]->GetScalar(0));
+    out.push_back(std::move(value));
+  }
+  return out;
+}
+
 }  // namespace lamina::catalog

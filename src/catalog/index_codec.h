@@ -39,6 +39,9 @@ class IndexCodec {
   /// The components of leading columns equal to `values` (at most one a column; null: NULL).
   Result<std::string> Prefix(const std::vector<std::shared_ptr<arrow::Scalar>>& values) const;
 
+  /// The values of an entry in which none is NULL, without a row key. kCorruption for other bytes.
+  Result<std::vector<std::shared_ptr<arrow::Scalar>>> Values(std::string_view entry) const;
+
   /// Every entry that begins with `prefix`, which Prefix has made.
   static KeyRange Equal(const std::string& prefix) { return KeyRange::Prefix(prefix); }
   /// Those of them whose next column, the `column`-th, lies between the bounds; never NULL.

@@ -91,6 +91,21 @@ TEST(IndexCodecTest, EqualHoldsWhatBeginsWithTheColumns) {
   EXPECT_FALSE(two.Contains(entries[3]));
 }
 
+TEST(IndexCodecTest, AnEntryGivesItsValuesBack) {
+  const IndexCodec codec({arrow::utf8(), arrow::int32()});
+  const auto texts = Texts({"", std::string("a\0b", 3), "zebra"});
+  const auto ints = Ints({-7, 0, 3});
+  const auto entries = codec.Components({texts, ints}).ValueOrDie();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    const auto values = codec.Values(entries[i]).ValueOrDie();
+    ASSERT_EQ(values.size(), 2U);
+    EXPECT_TRUE(values[0]->Equals(*texts->GetScalar(at).ValueOrDie()));
+    EXPECT_TRUE(values[1]->Equals(*ints->GetScalar(at).ValueOrDie()));
+  }
+  EXPECT_EQ(CodeOf(codec.Values("nonsense").status()), ErrorCode::kCorruption);
+}
+
 TEST(IndexCodecTest, AValueOfAnotherTypeIsRefused) {
   const IndexCodec codec({arrow::int32()});
   EXPECT_EQ(CodeOf(codec.Prefix({std::make_shared<arrow::Int64Scalar>(1)}).status()),

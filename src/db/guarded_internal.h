@@ -151,8 +151,8 @@ class GuardedTransaction final : public Session {
     return impl_.FilesOf(table);
   }
   Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
-                                               std::function<bool()> cancelled) override {
-    return base::Guarded([&] { return impl_.BeginLoad(table, std::move(cancelled)); });
+                                               LoadOptions options) override {
+    return base::Guarded([&] { return impl_.BeginLoad(table, std::move(options)); });
   }
   uint64_t definition_changes() const override { return impl_.definition_changes(); }
 

@@ -66,10 +66,9 @@ class Session : public Transaction {
   virtual std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const = 0;
   /// For new rows of a table that this transaction has not written. From here to the transaction's
   /// end it may be read, without these rows, which come with the commit; all else is kUnsupported.
-  /// So is a table that takes its valid time from columns. `cancelled` is asked while it writes, by
-  /// any of its threads; true ends the call with kCancelled.
+  /// So is a table that takes its valid time from columns.
   virtual Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
-                                                       std::function<bool()> cancelled) = 0;
+                                                       LoadOptions options) = 0;
   /// Rises with every change of definitions that this transaction makes or takes back.
   virtual uint64_t definition_changes() const = 0;
 };

@@ -63,6 +63,10 @@ class TableLoadImpl final : public TableLoad {
     });
   }
 
+  Result<bool> Contains(std::string_view key) const override {
+    return base::Guarded([&] { return load_->Contains(key); });
+  }
+
  private:
   const catalog::TableSchemaPtr table_;
   const catalog::KeyCodec codec_;

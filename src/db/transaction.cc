@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "base/mutant.h"
 #include "base/scope_guard.h"
 #include "catalog/key_codec.h"
@@ -530,7 +531,7 @@ uint64_t TransactionImpl::pending_facts() const {
 }
 
 Result<std::unique_ptr<TableLoad>> TransactionImpl::BeginLoad(const std::string& table,
-                                                              std::function<bool()> cancelled) {
+                                                              LoadOptions options) {
   ARROW_RETURN_NOT_OK(CheckOpen());
   ARROW_ASSIGN_OR_RAISE(const auto schema, WritableTable(table));
   bool staged = !schema->options.period_from_column.empty();
@@ -542,23 +543,24 @@ Result<std::unique_ptr<TableLoad>> TransactionImpl::BeginLoad(const std::string&
                      fmt::format("table cannot be loaded here: table={}", table), "use Insert");
   }
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<engine::BulkLoad> load,
-                        engine_->BeginLoad(schema, std::move(cancelled)));
+                        engine_->BeginLoad(schema, std::move(options.cancelled)));
   TableLoadHooks hooks;
   hooks.reserve_ids = [this, schema](int64_t count) { return ReserveRowIds(*schema, count); };
-  hooks.finished = [this](const std::shared_ptr<engine::BulkLoad>& finished) {
-    return TakeLoad(finished);
+  hooks.finished = [this, keys_are_new = options.keys_are_new](
+                       const std::shared_ptr<engine::BulkLoad>& finished) {
+    return TakeLoad(finished, keys_are_new);
   };
   auto out = MakeTableLoad(schema, std::move(load), std::move(hooks));
   loading_.push_back(schema->id);
   return out;
 }
 
-Status TransactionImpl::TakeLoad(const std::shared_ptr<engine::BulkLoad>& load) {
+Status TransactionImpl::TakeLoad(const std::shared_ptr<engine::BulkLoad>& load, bool keys_are_new) {
   ARROW_RETURN_NOT_OK(CheckOpen());
   if (load->files().empty()) return Status::OK();
   const catalog::TableSchemaPtr& table = load->table();
   // Row ids are never given twice, and a table that was made here has no rows.
-  if (table->has_primary_key &&
+  if (!keys_are_new && table->has_primary_key &&
       table->id.value < snapshot_->state().version->catalog.next_table_id) {
     const std::string& min = load->files().front().min_key;
     const std::string& max = load->files().back().max_key;
@@ -592,10 +594,10 @@ Status TransactionImpl::TakeLoad(const std::shared_ptr<engine::BulkLoad>& load) 
             ARROW_ASSIGN_OR_RAISE(const auto value, column->GetScalar(i));
             text += (text.empty() ? "" : ", ") + value->ToString();
           }
-          return MakeError(ErrorCode::kAlreadyExists,
-                           fmt::format("a row with this key is there already: table={} key=({})",
-                                       table->name, text),
-                           "Put lays the new row over it");
+          return MakeKeyError(ErrorCode::kAlreadyExists,
+                              fmt::format("a row with this key is there already: table={} key=({})",
+                                          table->name, text),
+                              "Put lays the new row over it", keys->GetString(i));
         }
       }
     }

@@ -77,7 +77,7 @@ class TransactionImpl final : public Session {
   Result<uint64_t> FactsInMemory(catalog::TableId table) override;
   std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const override;
   Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
-                                               std::function<bool()> cancelled) override;
+                                               LoadOptions options) override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
  private:
@@ -113,7 +113,7 @@ class TransactionImpl final : public Session {
   Result<catalog::TableSchemaPtr> WritableTable(const std::string& name) const;
   Result<int64_t> ReserveRowIds(const catalog::TableSchema& table, int64_t count);
   /// Takes the finished load, none of whose keys is in the table.
-  Status TakeLoad(const std::shared_ptr<engine::BulkLoad>& load);
+  Status TakeLoad(const std::shared_ptr<engine::BulkLoad>& load, bool keys_are_new);
   Status CheckNameFree(const std::string& name, catalog::TableId except) const;
   Status Alter(
       const std::string& table,

@@ -27,6 +27,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/error_detail.h"
 #include "base/mutant.h"
 #include "catalog/key_codec.h"
 #include "engine/maintenance.h"
@@ -310,9 +311,10 @@ class Job final : public CompactionJob {
 
   Status CheckAnother(std::string_view key) {
     if (last_key_ && *last_key_ == key) {
-      return MakeError(ErrorCode::kAlreadyExists,
-                       fmt::format("two rows have one key: table={} key={}", table_->name,
-                                   KeyText(*table_, key)));
+      return MakeKeyError(ErrorCode::kAlreadyExists,
+                          fmt::format("two rows have one key: table={} key={}", table_->name,
+                                      KeyText(*table_, key)),
+                          "", std::string(key));
     }
     last_key_.emplace(key);
     return Status::OK();

@@ -31,6 +31,8 @@ namespace {
 
 constexpr int kAttemptsMax = 16;
 constexpr int64_t kProgressNanos = 100'000'000;
+constexpr int kIdleTurns = 200;
+constexpr int64_t kIdleSleepMicros = 100;
 
 std::string TagOf(duckdb::StatementType type) {
   using duckdb::StatementType;
@@ -512,12 +514,18 @@ class ConnectionImpl final : public Connection {
 
   Status Await(duckdb::PendingQueryResult& pending, std::string_view sql, size_t offset) {
     int64_t reported = base::SystemClock()->MonotonicNanos();
+    int idle = 0;
     for (;;) {
       const auto state = pending.ExecuteTask();
       if (duckdb::PendingQueryResult::IsResultReady(state)) break;
       if (state == duckdb::PendingExecutionResult::BLOCKED ||
-          state == duckdb::PendingExecutionResult::NO_TASKS_AVAILABLE)
+          state == duckdb::PendingExecutionResult::NO_TASKS_AVAILABLE) {
         pending.WaitForTask();
+        // It returns at once while others have the tasks: asking on and on would take a core.
+        if (++idle > kIdleTurns) base::SystemClock()->SleepMicros(kIdleSleepMicros);
+      } else {
+        idle = 0;
+      }
       if (progress_callback_ == nullptr) continue;
       const int64_t now = base::SystemClock()->MonotonicNanos();
       if (now - reported < kProgressNanos) continue;

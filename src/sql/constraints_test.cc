@@ -435,6 +435,61 @@ void CompareWithAPlainTable(uint64_t seed, bool keyed, const std::string& path) 
   EXPECT_EQ(sql->database().Check().ValueOrDie(), std::vector<std::string>());
 }
 
+TEST_F(ConstraintsTest, RowsThatAreLoadedAndADeleteOfWhatTheyReferToExcludeEachOther) {
+  Do("CREATE TABLE p (id INT PRIMARY KEY); INSERT INTO p SELECT i FROM range(10) r(i)");
+  Do("CREATE TABLE c (id INT PRIMARY KEY, p INT REFERENCES p)");
+  const std::string load = "INSERT INTO c SELECT i, i % 10 FROM range(110000) r(i)";
+  // The delete saw no row that refers to its own; the load came first.
+  Do(*two_, "BEGIN; DELETE FROM p WHERE id = 5");
+  Do(load);
+  EXPECT_EQ(CodeOfError(Execute(*two_, "COMMIT")), "T5001");
+  EXPECT_EQ(Rows(*one_, "SELECT count(*) FROM p"), "10");
+  EXPECT_EQ(CodeOfError(Execute(*two_, "DELETE FROM p WHERE id = 5")), "T3005");
+
+  // The delete comes first, while the load is under way: run again, the load sees it.
+  Do("DELETE FROM c");
+  bool deleted = false;
+  one_->SetProgressCallback([&](const SqlProgress&) {
+    if (!deleted) Do(*two_, "DELETE FROM p WHERE id = 7");
+    return deleted = true;
+  });
+  // Long enough for a look at the progress.
+  const std::string slow =
+      "INSERT INTO c SELECT i, i % 10 FROM range(110000) r(i) WHERE md5(repeat('x', 10000 + i % "
+      "2)) "
+      "IS NOT NULL";
+  const std::string outcome = CodeOfError(Execute(*one_, slow));
+  EXPECT_EQ(outcome, deleted ? "T3005" : "ok");
+  one_->SetProgressCallback(nullptr);
+  EXPECT_EQ(Rows(*one_, "SELECT count(*) FROM c WHERE p NOT IN (SELECT id FROM p)"), "0");
+}
+
+TEST_F(ConstraintsTest, RowsThatAreLoadedAndOthersWithTheSameValuesExcludeEachOther) {
+  Do("CREATE TABLE p (id INT PRIMARY KEY, u INT UNIQUE)");
+  Do(*two_, "BEGIN; INSERT INTO p VALUES (-1, 500)");
+  Do("INSERT INTO p SELECT i, i FROM range(110000) r(i)");
+  EXPECT_EQ(CodeOfError(Execute(*two_, "COMMIT")), "T5001");
+  EXPECT_EQ(Rows(*one_, "SELECT id FROM p WHERE u = 500"), "500");
+  for (const auto& [table, entries] : IndexSizes()) EXPECT_EQ(entries, 110000) << table;
+  EXPECT_EQ(sql_->database().Check().ValueOrDie(), std::vector<std::string>());
+}
+
+TEST_F(ConstraintsTest, AnIndexOverManyRowsThatWereValidForATimeOnlyAnswersAsTheyDo) {
+  Do("CREATE TABLE p (id INT PRIMARY KEY, n INT); INSERT INTO p SELECT i, i % 100 FROM "
+     "range(110000) "
+     "r(i)");
+  auto batch = arrow::RecordBatch::Make(
+      arrow::schema({arrow::field("id", arrow::int32(), false), arrow::field("n", arrow::int32())}),
+      1,
+      {arrow::MakeArrayFromScalar(arrow::Int32Scalar(200000), 1).ValueOrDie(),
+       arrow::MakeArrayFromScalar(arrow::Int32Scalar(7), 1).ValueOrDie()});
+  // Not valid any more.
+  ASSERT_TRUE(sql_->database().Put("p", batch, {.valid = {ValidTime{0}, ValidTime{1000}}}).ok());
+  Do("CREATE INDEX n ON p (n)");
+  EXPECT_EQ(Rows(*one_, "SELECT count(*) FROM p WHERE n = 7"), "1100");
+  for (const auto& [table, entries] : IndexSizes()) EXPECT_EQ(entries, 110000) << table;
+}
+
 TEST(IndexRandomTest, ATableWithIndexesAnswersAsOneWithout) {
   for (uint64_t seed = 1; seed <= 8; ++seed) CompareWithAPlainTable(seed, seed % 2 == 0, "");
 }

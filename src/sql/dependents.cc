@@ -13,6 +13,7 @@
 #include "sql/index_entry.h"
 #include "sql/index_writer.h"
 #include "sql/lamina_catalog.h"
+#include "sql/load_dependents.h"
 #include "sql/transaction.h"
 
 namespace lamina::sql {
@@ -74,9 +75,31 @@ std::shared_ptr<arrow::Schema> IndexSchema() {
   return schema;
 }
 
+// As INSERT does (insert_rows.cc): from so many on entries go into files of their own.
+constexpr uint64_t kManyRows = 100'000;
+constexpr int64_t kRunRows = 1'000'000;
+
+/// Whether all rows that are known now are valid for all time.
+bool AllRowsAreOfAllTime(db::Session& data, const std::string& table) {
+  ScanOptions options;
+  options.columns = {catalog::kValidFromColumn, catalog::kValidToColumn};
+  options.valid = ValidPeriod::All();
+  options.order_by_key = false;
+  options.batch_rows = 64 * 1024;
+  const auto reader = ValueOrThrow(data.Scan(table, options));
+  for (;;) {
+    const auto batch = ValueOrThrow(reader->Next());
+    if (batch == nullptr) return true;
+    const auto* from = batch->column_data(0)->GetValues<int64_t>(1);
+    const auto* to = batch->column_data(1)->GetValues<int64_t>(1);
+    for (int64_t row = 0; row < batch->num_rows(); ++row)
+      if (from[row] != ValidTime::Min().micros || to[row] != ValidTime::Max().micros) return false;
+  }
+}
+
 /// Enters every row of the table, whenever it is valid.
-void FillIndex(LaminaTransaction& transaction, const std::string& table,
-               const IndexDefinition& index) {
+void FillIndex(duckdb::ClientContext& context, LaminaTransaction& transaction,
+               const std::string& table, const IndexDefinition& index) {
   db::Session& data = transaction.data();
   const auto schema = data.FindTable(table);
   const IndexWriter writer(data, *schema, index);
@@ -91,10 +114,34 @@ void FillIndex(LaminaTransaction& transaction, const std::string& table,
   add(catalog::kValidToColumn);
   options.valid = ValidPeriod::All();
   options.order_by_key = false;
+  options.batch_rows = 64 * 1024;
   // Whatever the isolation, a row that is committed meanwhile would be missing.
   ThrowIfError(data.NoteConstraint(table, catalog::KeyRange::All()));
   const auto reader = ValueOrThrow(data.Scan(table, options));
   const catalog::KeyCodec codec(*schema);
+  uint64_t rows = ValueOrThrow(data.FactsInMemory(schema->id));
+  for (const auto& file : data.FilesOf(schema->id)) rows += file->rows;
+  // Nothing else of such a transaction reads the index.
+  if (rows >= kManyRows && context.transaction.IsAutoCommit() && AllRowsAreOfAllTime(data, table)) {
+    IndexLoad load(data, *schema, index, /*rows_are_new=*/true,
+                   [&context] { return context.IsInterrupted(); });
+    std::vector<IndexLoad::Piece> run;
+    int64_t run_rows = 0;
+    for (;;) {
+      const auto batch = ValueOrThrow(reader->Next());
+      if (batch != nullptr && batch->num_rows() > 0) {
+        run_rows += batch->num_rows();
+        run.push_back({batch, ValueOrThrow(codec.Encode(*batch))});
+      }
+      if (run_rows >= kRunRows || (batch == nullptr && !run.empty())) {
+        ThrowIfError(load.Write(run));
+        run.clear();
+        run_rows = 0;
+      }
+      if (batch == nullptr) break;
+    }
+    return ThrowIfError(load.Finish());
+  }
   for (;;) {
     const auto batch = ValueOrThrow(reader->Next());
     if (batch == nullptr) return;
@@ -161,7 +208,7 @@ void MakeIndex(duckdb::ClientContext& context, LaminaCatalog& catalog, const std
     if (data.FindTable(index.storage) == nullptr) break;
   }
   ThrowIfError(data.CreateTable(index.storage, IndexSchema(), {.names = {kEntryColumn}}, {}));
-  FillIndex(transaction, table, index);
+  FillIndex(context, transaction, table, index);
   catalog.PutObject(context, IndexObjectKey(schema, index), ToJson(index, base->id.value));
   MarkTable(transaction, table);
 }

@@ -6,6 +6,7 @@
 #include <arrow/compute/api_vector.h>
 #include <duckdb/planner/expression_binder/constant_binder.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "catalog/key_codec.h"
 #include "catalog/schema.h"
@@ -20,6 +21,8 @@ using ScalarPtr = std::shared_ptr<arrow::Scalar>;
 
 constexpr int64_t kOpenFrom = ValidTime::Min().micros;
 constexpr int64_t kOpenTo = ValidTime::Max().micros;
+// A lookup costs about as much as it takes to pass by so many rows in a scan of keys.
+constexpr uint64_t kRowsPerLookup = 16;
 
 /// The columns by name, called as `as` says.
 std::shared_ptr<arrow::RecordBatch> Pick(const arrow::RecordBatch& rows,
@@ -112,9 +115,9 @@ std::vector<std::string> ForeignKeyChecks::Reference::Targets(
 ForeignKeyChecks::ForeignKeyChecks(LaminaTransaction& transaction, const LaminaTableEntry& table)
     : transaction_(transaction), session_(transaction.data()) {
   for (const ForeignKey& key : table.dependents().foreign_keys)
-    references_.push_back({Reference(transaction, key), {}});
+    references_.push_back({Reference(transaction, key), {}, {}});
   for (const ForeignKey& key : table.dependents().referenced_by)
-    referenced_.push_back({Reference(transaction, key), {}});
+    referenced_.push_back({Reference(transaction, key), {}, {}});
 }
 
 void ForeignKeyChecks::Written(const arrow::RecordBatch& rows, const WriteOptions& valid,
@@ -168,6 +171,154 @@ void ForeignKeyChecks::Collect(Pending& pending, const std::vector<std::string>&
                   row};
     if (unless_in != nullptr) source.fresh = Pick(*unless_in, columns);
     pending.lookups.try_emplace({targets[i], from, to}, std::move(source));
+  }
+}
+
+std::vector<ForeignKeyChecks::Target> ForeignKeyChecks::SortedOnce(std::vector<Target> targets) {
+  if (targets.empty()) return targets;
+  // Places are sorted instead of texts, mostly by 8 bytes behind what all texts begin with.
+  std::string_view common = targets[0].key;
+  for (const Target& target : targets) {
+    const auto differ =
+        std::mismatch(common.begin(), common.end(), target.key.begin(), target.key.end()).first;
+    common = common.substr(0, static_cast<size_t>(differ - common.begin()));
+  }
+  const size_t skip = common.size();
+  std::vector<std::pair<uint64_t, size_t>> places;
+  places.reserve(targets.size());
+  for (size_t i = 0; i < targets.size(); ++i)
+    places.emplace_back(catalog::KeyPrefix(std::string_view(targets[i].key).substr(skip)), i);
+  std::sort(places.begin(), places.end(), [&](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : targets[a.second].key < targets[b.second].key;
+  });
+  std::vector<Target> out;
+  for (const auto& [prefix, i] : places)
+    if (out.empty() || out.back().key != targets[i].key) out.push_back(std::move(targets[i]));
+  return out;
+}
+
+std::vector<ForeignKeyChecks::Target> ForeignKeyChecks::TargetsOf(
+    const Reference& reference,
+    const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows) const {
+  std::vector<Target> out;
+  for (size_t b = 0; b < rows.size(); ++b) {
+    auto values = Pick(*rows[b], reference.key.columns);
+    std::vector<int64_t> numbers;
+    const auto& columns = values->columns();
+    if (std::any_of(columns.begin(), columns.end(),
+                    [](const auto& column) { return column->null_count() > 0; })) {
+      arrow::Int64Builder chosen;
+      for (int64_t row = 0; row < values->num_rows(); ++row) {
+        if (std::any_of(columns.begin(), columns.end(),
+                        [&](const auto& column) { return column->IsNull(row); }))
+          continue;
+        numbers.push_back(row);
+        ThrowIfError(chosen.Append(row));
+      }
+      values =
+          ValueOrThrow(arrow::compute::Take(values, ValueOrThrow(chosen.Finish()))).record_batch();
+    }
+    if (values->num_rows() == 0) continue;
+    std::vector<std::string> keys = reference.Targets(*values);
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const auto at = static_cast<int64_t>(i);
+      // Rows that come in order of another table's refer to one of it many times in a row.
+      if (!out.empty() && out.back().key == keys[i]) continue;
+      out.push_back({std::move(keys[i]), b, numbers.empty() ? at : numbers[i]});
+    }
+  }
+  return SortedOnce(std::move(out));
+}
+
+void ForeignKeyChecks::KeepMissing(const Reference& reference, std::vector<Target>* targets) const {
+  const auto schema = session_.FindTable(reference.target);
+  uint64_t rows = ValueOrThrow(session_.FactsInMemory(schema->id));
+  for (const auto& file : session_.FilesOf(schema->id)) rows += file->rows;
+  if (rows > kRowsPerLookup * targets->size()) {
+    std::erase_if(*targets, [&](const Target& target) {
+      return Uncovered(reference, target.key, kOpenFrom, kOpenTo).empty();
+    });
+    return;
+  }
+  // One pass over the keys in between instead of so many lookups.
+  const std::string& first = targets->front().key;
+  const std::string& last = targets->back().key;
+  ThrowIfError(session_.NoteConstraint(reference.target, {first, last + '\0', false}));
+  const catalog::KeyCodec codec(*schema);
+  ScanOptions options;
+  options.columns.emplace();
+  for (const auto& column : codec.columns()) options.columns->push_back(column.name);
+  options.columns->push_back(catalog::kValidFromColumn);
+  options.columns->push_back(catalog::kValidToColumn);
+  Key from;
+  for (const auto& column : ValueOrThrow(codec.Decode(std::vector<std::string_view>{first})))
+    from.push_back(ValueOrThrow<ScalarPtr>(column->GetScalar(0)));
+  options.keys.from = std::move(from);
+  options.valid = ValidPeriod::All();
+  options.batch_rows = 64 * 1024;
+  const auto reader = ValueOrThrow(session_.Scan(reference.target, options));
+  std::vector<Target> missing;
+  auto next = targets->begin();
+  // Versions of one key come one after another, by valid time: how far those of `next` reach.
+  int64_t covered = kOpenFrom;
+  bool done = false;
+  const auto leave = [&] {
+    if (!done) missing.push_back(std::move(*next));
+    ++next;
+    covered = kOpenFrom;
+    done = false;
+  };
+  for (bool more = true; more && next != targets->end();) {
+    const auto batch = ValueOrThrow(reader->Next());
+    if (batch == nullptr) break;
+    const auto keys = ValueOrThrow(codec.Encode(*batch));
+    for (int64_t row = 0; row < batch->num_rows() && next != targets->end(); ++row) {
+      const std::string_view key = keys->GetView(row);
+      if (key > last) {
+        more = false;
+        break;
+      }
+      while (next != targets->end() && next->key < key) leave();
+      if (next == targets->end() || next->key != key || done) continue;
+      const auto [begin, end] = IntervalOf(*batch, row);
+      if (begin <= covered) covered = std::max(covered, end);
+      done = covered == kOpenTo;
+    }
+  }
+  while (next != targets->end()) leave();
+  *targets = std::move(missing);
+}
+
+void ForeignKeyChecks::ThrowNotThere(const Reference& reference, const std::string& values) {
+  Throw(MakeSqlError(
+      "T3005", fmt::format("a row refers to one that is not there: table={} columns=({}) "
+                           "values=({}) references={}",
+                           reference.from->name, fmt::join(reference.key.columns, ", "), values,
+                           reference.to->name)));
+}
+
+void ForeignKeyChecks::Loading(const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows) {
+  for (Pending& pending : references_) {
+    const Reference& reference = pending.reference;
+    std::vector<Target> targets = TargetsOf(reference, rows);
+    if (targets.empty()) continue;
+    KeepMissing(reference, &targets);
+    for (const Target& target : targets) {
+      const std::string values =
+          Describe(*Pick(*rows[target.batch], reference.key.columns), target.row).second;
+      if (reference.from != reference.to) ThrowNotThere(reference, values);
+      pending.not_there_yet.try_emplace(target.key, values);
+    }
+  }
+}
+
+void ForeignKeyChecks::Loaded(
+    const std::function<bool(const std::string& table, std::string_view key)>& contains) {
+  for (Pending& pending : references_) {
+    for (const auto& [key, values] : pending.not_there_yet) {
+      if (!contains(pending.reference.target, key)) ThrowNotThere(pending.reference, values);
+    }
+    pending.not_there_yet.clear();
   }
 }
 
@@ -308,11 +459,7 @@ void ForeignKeyChecks::Check() {
     for (const auto& [lookup, source] : pending.lookups) {
       const auto& [target, from, to] = lookup;
       if (Uncovered(reference, target, from, to).empty()) continue;
-      const auto [columns, values] = Describe(*source.values, source.row);
-      Throw(MakeSqlError("T3005",
-                         fmt::format("a row refers to one that is not there: table={} columns=({}) "
-                                     "values=({}) references={}",
-                                     reference.from->name, columns, values, reference.to->name)));
+      ThrowNotThere(reference, Describe(*source.values, source.row).second);
     }
     pending.lookups.clear();
   }

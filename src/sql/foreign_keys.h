@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -45,6 +46,11 @@ class ForeignKeyChecks {
   /// Rows that go, or are replaced by `rows` (may be null).
   void Gone(const arrow::RecordBatch& old, const WriteOptions& valid,
             const arrow::RecordBatch* rows);
+  /// Rows that are written beside the transaction's own, valid for all time: looks up at once what
+  /// they refer to. T3005. What may be among such rows themselves waits for Loaded.
+  void Loading(const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows);
+  /// `contains`: whether a table, or the table of an index, got a key among those rows. T3005.
+  void Loaded(const std::function<bool(const std::string& table, std::string_view key)>& contains);
   /// What actions ask for: the caller writes it, and asks the writers of it in turn.
   std::vector<ReferenceChange> Act(duckdb::ClientContext& context);
   /// Throws T3005.
@@ -79,11 +85,26 @@ class ForeignKeyChecks {
   struct Pending {
     Reference reference;
     std::map<Lookup, Source> lookups;
+    /// Of loaded rows: what was not there when they were looked at, and the values for messages.
+    std::map<std::string, std::string> not_there_yet = {};
+  };
+  /// What a row that is loaded refers to.
+  struct Target {
+    std::string key;
+    size_t batch = 0;
+    int64_t row = 0;
   };
 
   static void Collect(Pending& pending, const std::vector<std::string>& columns,
                       const arrow::RecordBatch& rows, const WriteOptions& valid,
                       const arrow::RecordBatch* unless_in);
+  /// Each once, in order of the keys.
+  std::vector<Target> TargetsOf(const Reference& reference,
+                                const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows) const;
+  static std::vector<Target> SortedOnce(std::vector<Target> targets);
+  /// Leaves those that no row of all time has.
+  void KeepMissing(const Reference& reference, std::vector<Target>* targets) const;
+  [[noreturn]] static void ThrowNotThere(const Reference& reference, const std::string& values);
   using Intervals = std::vector<std::pair<int64_t, int64_t>>;
   /// When in [from, to) no row with these values is there.
   Intervals Uncovered(const Reference& reference, const std::string& target, int64_t from,

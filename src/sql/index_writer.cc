@@ -6,7 +6,9 @@
 #include <arrow/api.h>
 #include <arrow/compute/api_vector.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "base/error_detail.h"
 #include "sql/error_translation.h"
 
 namespace lamina::sql {
@@ -41,7 +43,6 @@ Result<std::shared_ptr<arrow::Array>> Binary(const std::vector<std::string>& val
   return builder.Finish();
 }
 
-/// As the table of the index has it.
 Result<std::shared_ptr<arrow::RecordBatch>> ToBatch(const IndexEntries& entries,
                                                     const std::vector<int64_t>& rows,
                                                     const arrow::Schema& schema) {
@@ -62,6 +63,11 @@ ValidInterval IntervalOf(const WriteOptions& options, int64_t row) {
 }
 
 }  // namespace
+
+Result<std::shared_ptr<arrow::RecordBatch>> ToBatch(const IndexEntries& entries,
+                                                    const arrow::Schema& schema) {
+  return ToBatch(entries, AllRows(entries.size()), schema);
+}
 
 WriteOptions ForRows(const WriteOptions& options, const std::vector<int64_t>& rows) {
   WriteOptions out = options;
@@ -159,12 +165,23 @@ Status IndexWriter::Violation(const IndexEntries& entries, const WriteOptions& o
     which = row;
     break;
   }
-  const auto [columns, values] = Describe(*entries.values, which);
+  return Violation(Describe(*entries.values, which).second);
+}
+
+Status IndexWriter::Violation(const std::string& values) const {
   return MakeSqlError("T3002",
                       fmt::format("another row has these values: table={} unique={} columns=({}) "
                                   "values=({})",
-                                  table_, index_.name, columns, values),
+                                  table_, index_.name, fmt::join(index_.columns, ", "), values),
                       "INSERT … ON CONFLICT DO UPDATE or DO NOTHING says what to do then");
+}
+
+Status IndexWriter::AsViolation(const Status& status) const {
+  if (CodeOf(status) != ErrorCode::kAlreadyExists) return status;
+  std::vector<std::string> texts;
+  ARROW_ASSIGN_OR_RAISE(const auto values, codec_.Values(ErrorKeyOf(status)));
+  for (const auto& value : values) texts.push_back(value->ToString());
+  return Violation(fmt::format("{}", fmt::join(texts, ", ")));
 }
 
 }  // namespace lamina::sql

@@ -42,16 +42,23 @@ class IndexWriter {
              const std::vector<int64_t>* rows = nullptr) const;
   Status Remove(const IndexEntries& entries, const WriteOptions& options,
                 const std::vector<int64_t>* rows = nullptr) const;
+  /// T3002 instead of the plain error of an entry that is there, of a load of the index's table.
+  Status AsViolation(const Status& status) const;
 
  private:
   Status Violation(const IndexEntries& entries, const WriteOptions& options,
                    const std::vector<int64_t>& rows) const;
+  Status Violation(const std::string& values) const;
 
   db::Session& session_;
   const std::string table_;
   const IndexDefinition& index_;
   const catalog::IndexCodec codec_;
 };
+
+/// As the table of an index has them.
+Result<std::shared_ptr<arrow::RecordBatch>> ToBatch(const IndexEntries& entries,
+                                                    const arrow::Schema& schema);
 
 /// "a, b" and "1, x": the columns of a row and its values, for messages.
 std::pair<std::string, std::string> Describe(const arrow::RecordBatch& values, int64_t row);

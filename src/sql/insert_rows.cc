@@ -81,7 +81,13 @@ void InsertRows::EndBatch(Local* local, const duckdb::SourcePartitionInfo& info)
     // What is held of the batch that the slowest thread is at follows on all before it.
     run = TakeRun(NumberOf(info.min_batch_index), /*all=*/false);
   }
-  if (!run.empty()) ThrowIfError(AsKeyViolation(table_, loading_.load()->Write(run)));
+  Write(run);
+}
+
+void InsertRows::Write(const std::vector<Piece>& run) {
+  if (run.empty()) return;
+  ThrowIfError(AsKeyViolation(table_, loading_.load()->Write(run)));
+  if (dependents_ != nullptr) dependents_->Write(run);
 }
 
 std::vector<InsertRows::Piece> InsertRows::Prepare(
@@ -98,8 +104,12 @@ std::vector<InsertRows::Piece> InsertRows::Prepare(
 void InsertRows::BeginLoad() {
   {
     base::MutexLock lock(&transaction_.mu());
-    load_ = ValueOrThrow(transaction_.data().BeginLoad(
-        table_.table().name, [context = &context_] { return context->IsInterrupted(); }));
+    const auto cancelled = [context = &context_] { return context->IsInterrupted(); };
+    load_ =
+        ValueOrThrow(transaction_.data().BeginLoad(table_.table().name, {.cancelled = cancelled}));
+    const Dependents& dependents = table_.dependents();
+    if (!dependents.indexes.empty() || !dependents.foreign_keys.empty())
+      dependents_ = std::make_unique<LoadDependents>(transaction_, table_, cancelled);
   }
   loading_.store(load_.get(), std::memory_order_release);
   for (auto& [batch, pieces] : held_) {
@@ -150,9 +160,10 @@ void InsertRows::Finish() {
     }
     run = TakeRun(0, /*all=*/true);
   }
-  if (!run.empty()) ThrowIfError(AsKeyViolation(table_, load->Write(run)));
+  Write(run);
   base::MutexLock lock(&transaction_.mu());
   ThrowIfError(AsKeyViolation(table_, load->Finish()));
+  if (dependents_ != nullptr) dependents_->Finish(*load);
 }
 
 }  // namespace lamina::sql

@@ -19,6 +19,7 @@
 #include "base/mutex.h"
 #include "db/table_load.h"
 #include "sql/duckdb_api.h"
+#include "sql/load_dependents.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
 
@@ -30,8 +31,7 @@ class InsertRows {
   /// Inserts them into the transaction's writes. Called with its mutex held.
   using InsertFew = std::function<void(const std::shared_ptr<arrow::RecordBatch>& rows)>;
 
-  /// `may_load`: nothing else of the transaction writes the table, and nothing follows from its
-  /// rows.
+  /// `may_load`: nothing else of the transaction writes the table or its indexes.
   InsertRows(duckdb::ClientContext& context, LaminaTransaction& transaction,
              const LaminaTableEntry& table, bool may_load, InsertFew insert_few);
 
@@ -61,6 +61,8 @@ class InsertRows {
   using Piece = db::TableLoad::Piece;
 
   void BeginLoad() LAMINA_REQUIRES(mu_);
+  /// With what follows from them. Takes as long as the writing does.
+  void Write(const std::vector<Piece>& run);
   std::vector<Piece> Prepare(const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows) const;
   /// What may be written now, numbered: batches up to `last`, if they are enough for a file.
   std::vector<Piece> TakeRun(uint64_t last, bool all) LAMINA_REQUIRES(mu_);
@@ -78,6 +80,8 @@ class InsertRows {
   int64_t held_rows_ LAMINA_GUARDED_BY(mu_) = 0;
   int64_t held_bytes_ LAMINA_GUARDED_BY(mu_) = 0;
   std::unique_ptr<db::TableLoad> load_ LAMINA_GUARDED_BY(mu_);
+  /// Made with it; null: nothing follows from the table's rows.
+  std::unique_ptr<LoadDependents> dependents_;
   /// load_, once it is there.
   std::atomic<db::TableLoad*> loading_{nullptr};
 };

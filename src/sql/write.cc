@@ -145,8 +145,7 @@ struct Inserting {
   bool MayLoad(duckdb::ClientContext& context, const LaminaTableEntry& table,
                bool returning) const {
     return alone && !returning && context.transaction.IsAutoCommit() &&
-           table.table().options.period_from_column.empty() && table.dependents().indexes.empty() &&
-           table.dependents().foreign_keys.empty();
+           table.table().options.period_from_column.empty();
   }
   bool MayRunInParallel(const WriteState& state) const {
     return state.rows->may_load() &&
@@ -231,7 +230,7 @@ class InsertOperator final : public WriteOperator {
   /// When all rows are there.
   static void Finish(duckdb::ClientContext& context, WriteState& state) {
     state.rows->Finish();
-    if (state.rows->loaded()) return;  // nothing follows from rows of such a table
+    if (state.rows->loaded()) return;
     base::MutexLock lock(&state.transaction.mu());
     state.writer(context).Finish();
   }

@@ -27,7 +27,7 @@ class LoadTest : public StoreTest {
   /// Each of `runs` in files of its own.
   static Status Load(db::Session& session, const std::vector<std::vector<Number>>& runs,
                      const std::string& table = "t") {
-    ARROW_ASSIGN_OR_RAISE(const auto load, session.BeginLoad(table, nullptr));
+    ARROW_ASSIGN_OR_RAISE(const auto load, session.BeginLoad(table, {}));
     for (const auto& rows : runs) {
       ARROW_ASSIGN_OR_RAISE(auto piece, load->Prepare(Numbers(rows)));
       std::vector<db::TableLoad::Piece> pieces{std::move(piece)};
@@ -165,10 +165,10 @@ TEST_F(LoadTest, ATableIsMadeAndLoadedInOneCommit) {
 TEST_F(LoadTest, ATableThatIsLoadedMayOnlyBeRead) {
   auto s = Begin();
   Must(s->Put("t", Numbers({{1, 1}})));
-  ExpectError(s->BeginLoad("t", nullptr), ErrorCode::kUnsupported);
+  ExpectError(s->BeginLoad("t", {}), ErrorCode::kUnsupported);
   s = Begin();
   Must(Load(*s, {{{1, 10}}}));
-  ExpectError(s->BeginLoad("t", nullptr), ErrorCode::kUnsupported);
+  ExpectError(s->BeginLoad("t", {}), ErrorCode::kUnsupported);
   ExpectError(s->Put("t", Numbers({{2, 1}})), ErrorCode::kUnsupported, {"commit first"});
   ExpectError(s->Insert("t", Numbers({{2, 1}})), ErrorCode::kUnsupported);
   ExpectError(s->Delete("t", Ids({2})), ErrorCode::kUnsupported);
@@ -181,21 +181,21 @@ TEST_F(LoadTest, ATableThatIsLoadedMayOnlyBeRead) {
 
 TEST_F(LoadTest, BadRowsAreRefusedAsByInsert) {
   auto s = Begin();
-  const auto load = Must(s->BeginLoad("t", nullptr));
+  const auto load = Must(s->BeginLoad("t", {}));
   ExpectError(load->Prepare(nullptr), ErrorCode::kInvalidArgument);
   ExpectError(load->Prepare(Ids({1})), ErrorCode::kInvalidArgument);
   arrow::Int64Builder null;
   Must(null.AppendNull());
   ExpectError(load->Prepare(Batch(NumberSchema(), {Must(null.Finish()), Int64s({1})})),
               ErrorCode::kInvalidArgument);
-  ExpectError(s->BeginLoad("nothing", nullptr), ErrorCode::kNotFound);
+  ExpectError(s->BeginLoad("nothing", {}), ErrorCode::kNotFound);
 }
 
 TEST_F(LoadTest, ALoadIsCancelledWhileItWrites) {
   const size_t objects = DataObjects();
   auto s = Begin();
   bool cancelled = false;
-  auto load = Must(s->BeginLoad("t", [&] { return cancelled; }));
+  auto load = Must(s->BeginLoad("t", {.cancelled = [&] { return cancelled; }}));
   std::vector<db::TableLoad::Piece> pieces{Must(load->Prepare(Numbers({{1, 1}})))};
   Must(load->Write(pieces));
   cancelled = true;

@@ -291,7 +291,7 @@ Status History::CommitStep() {
 /// As an INSERT of many rows: in files of their own, one or several.
 Status History::LoadStep() {
   ARROW_ASSIGN_OR_RAISE(auto session, db::BeginSession(*db_, {}));
-  ARROW_ASSIGN_OR_RAISE(const auto load, session->BeginLoad(kTable, nullptr));
+  ARROW_ASSIGN_OR_RAISE(const auto load, session->BeginLoad(kTable, {}));
   std::vector<ModelWrite> writes;
   std::set<int64_t> ids;
   bool taken = false;

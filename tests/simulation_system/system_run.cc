@@ -873,7 +873,7 @@ class World {
   /// Rows in files of their own, which come with the commit. Half of the ids nobody else writes.
   Status LoadFacts(Process* p, base::Random& random) {
     ARROW_ASSIGN_OR_RAISE(auto session, db::BeginSession(*p->db, DrawTransaction(random)));
-    ARROW_ASSIGN_OR_RAISE(const auto load, session->BeginLoad(kFacts, nullptr));
+    ARROW_ASSIGN_OR_RAISE(const auto load, session->BeginLoad(kFacts, {}));
     Tx* tx = NewTx(p);
     Status status;
     std::set<int64_t> ids;
