@@ -455,8 +455,7 @@ TEST_F(ConstraintsTest, RowsThatAreLoadedAndADeleteOfWhatTheyReferToExcludeEachO
   });
   // Long enough for a look at the progress.
   const std::string slow =
-      "INSERT INTO c SELECT i, i % 10 FROM range(110000) r(i) WHERE md5(repeat('x', 10000 + i % "
-      "2)) "
+      "INSERT INTO c SELECT i, i % 10 FROM range(110000) r(i) WHERE md5(repeat('x', 800 + i % 2)) "
       "IS NOT NULL";
   const std::string outcome = CodeOfError(Execute(*one_, slow));
   EXPECT_EQ(outcome, deleted ? "T3005" : "ok");
