@@ -299,6 +299,17 @@ class DeleteOperator final : public WriteOperator {
   const idx_t row_ids_;
 };
 
+/// Whether a row gets another key; one of a table without a key always does.
+bool KeysChange(std::span<const RowChange> changes) {
+  return std::any_of(changes.begin(), changes.end(), [](const RowChange& change) {
+    const auto& names = change.old.keys->schema()->field_names();
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      const auto now = change.rows->GetColumnByName(name);
+      return now == nullptr || !now->Equals(change.old.keys->GetColumnByName(name));
+    });
+  });
+}
+
 class UpdateOperator final : public WriteOperator {
  public:
   UpdateOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
@@ -353,28 +364,11 @@ class UpdateOperator final : public WriteOperator {
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
     base::MutexLock lock(&state.transaction.mu());
-    state.writer(context).Update(state.changes, table_.table().key.empty() || SetsKey());
+    state.writer(context).Update(state.changes, KeysChange(state.changes));
     state.writer(context).Finish();
     state.changes.clear();
     return duckdb::SinkFinalizeType::READY;
   }
-
- private:
-  /// Whether a key column may get another value.
-  bool SetsKey() const {
-    for (size_t i = 0; i < columns_.size(); ++i) {
-      const std::string& column = table_.GetColumns().GetColumn(columns_[i]).Name();
-      const auto& key = table_.table().key;
-      if (std::find(key.begin(), key.end(), column) == key.end()) continue;
-      // Columns that are only passed on come in behind those that are set.
-      if (i < set_columns_) return true;
-    }
-    return false;
-  }
-
- public:
-  /// How many of the columns the statement sets; the others are passed on.
-  size_t set_columns_ = ~size_t{0};
 
  private:
   const duckdb::vector<duckdb::PhysicalIndex> columns_;
