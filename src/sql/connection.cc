@@ -22,7 +22,10 @@
 #include "sql/reference_actions.h"
 #include "sql/result.h"
 #include "sql/session_state.h"
+#include "sql/settings.h"
 #include "sql/sql_database.h"
+#include "sql/statement_limits.h"
+#include "sql/strict_mode.h"
 #include "sql/transaction.h"
 #include "sql/value.h"
 
@@ -263,14 +266,17 @@ class StatementImpl final : public SqlStatement {
   const std::string text_;
   ColumnClauses clauses_;
   duckdb::unique_ptr<duckdb::PreparedStatement> prepared_;  // null: the session runs it itself
+  bool strict_ = false;                                     // strict_mode when it was planned
   std::vector<std::string> types_;
   std::vector<SqlColumn> columns_;
 };
 
 class ConnectionImpl final : public Connection {
  public:
-  ConnectionImpl(std::shared_ptr<SqlDatabase> owner, duckdb::DuckDB* instance)
+  ConnectionImpl(std::shared_ptr<SqlDatabase> owner, duckdb::DuckDB* instance,
+                 StatementLimits* limits)
       : owner_(std::move(owner)),
+        limits_(limits),
         duck_(*instance),
         state_(duckdb::make_shared_ptr<SessionState>(&owner_->database())) {
     duck_.context->registered_state->Insert(SessionState::kKey, state_);
@@ -346,6 +352,7 @@ class ConnectionImpl final : public Connection {
   }
 
   // For StatementImpl.
+  const SessionSettings& settings() const { return state_->settings; }
   duckdb::Connection& duck() { return duck_; }
   Status CheckNotAborted() const {
     if (!aborted_) return Status::OK();
@@ -408,6 +415,8 @@ class ConnectionImpl final : public Connection {
     if (!overriding.ok()) return Failed(WithExcerpt(overriding.status(), sql));
     Result<std::unique_ptr<SqlResult>> result =
         AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
+          if (const std::string show = ShowSetting(*duck_.context, span, sql); !show.empty())
+            text = show;
           auto statements = duck_.context->ParseStatements(text);
           duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
           for (size_t i = 0; i < parameters.size(); ++i)
@@ -419,6 +428,8 @@ class ConnectionImpl final : public Connection {
             if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
             ARROW_RETURN_NOT_OK(SayColumnClauses(*clauses, *statement));
             ARROW_RETURN_NOT_OK(CheckIdentity(*duck_.context, *statement, *overriding));
+            ARROW_RETURN_NOT_OK(CheckSetting(*statement));
+            if (state_->settings.strict_mode) MarkMeantConversions(*statement);
             ARROW_ASSIGN_OR_RAISE(
                 last, RunRetrying(
                           sql, span.begin, TagOf(statement->type),
@@ -445,11 +456,15 @@ class ConnectionImpl final : public Connection {
   Result<std::unique_ptr<SqlResult>> RunRetrying(std::string_view sql, size_t offset,
                                                  std::string tag, const MakePending& begin,
                                                  bool streaming) {
+    BeginLimits(/*any=*/tag != "SET");  // a limit that is too tight can be set anew
     for (int attempt = 1;; ++attempt) {
       auto result = RunOnce(sql, offset, tag, begin, streaming);
       const bool again = !result.ok() && CodeOf(result.status()) == ErrorCode::kConflict &&
                          !in_block_ && attempt < kAttemptsMax;
-      if (!again) return result;
+      if (again) continue;
+      // What is still computed as it is read stays under them.
+      if (!result.ok() || !streaming) running_ = nullptr;
+      return result;
     }
   }
 
@@ -459,6 +474,7 @@ class ConnectionImpl final : public Connection {
     state_->commit.reset();
     state_->commit_error = Status::OK();
     duck_.context->ClearInterrupt();
+    if (running_ != nullptr && running_->expired()) duck_.Interrupt();  // between two attempts
     auto pending = begin(streaming);
     if (pending->HasError()) return Translate(pending->GetErrorObject(), sql, offset);
     ARROW_RETURN_NOT_OK(Await(*pending, sql, offset));
@@ -485,6 +501,10 @@ class ConnectionImpl final : public Connection {
     parts.on_error = [this, text = std::string(sql), offset](const duckdb::ErrorData& error) {
       return Failed(Translate(error, text, offset));
     };
+    parts.on_end = [this, limits = running_.get()] {
+      if (running_.get() == limits) running_ = nullptr;
+      return Status::OK();
+    };
     return MakeResult(std::move(parts));
   }
 
@@ -496,7 +516,25 @@ class ConnectionImpl final : public Connection {
     }
   }
 
+  void BeginLimits(bool any) {
+    running_ = nullptr;
+    if (!any) return;
+    const SessionSettings& settings = state_->settings;
+    if (settings.query_timeout_micros == 0 && settings.query_max_memory == 0) return;
+    running_ = std::make_unique<LimitsOfStatement>();
+    if (settings.query_max_memory != 0)
+      running_->memory.emplace(limits_->memory(), settings.query_max_memory);
+    if (settings.query_timeout_micros != 0)
+      running_->deadline.emplace(limits_->timers(), settings.query_timeout_micros,
+                                 [this] { duck_.Interrupt(); });
+  }
+
   Status Translate(const duckdb::ErrorData& error, std::string_view sql, size_t offset) {
+    if (running_ != nullptr && running_->expired() &&
+        error.Type() == duckdb::ExceptionType::INTERRUPT) {
+      return MakeSqlError("T4003", "the statement ran longer than query_timeout allows",
+                          "SET query_timeout gives it more; 0 is no limit");
+    }
     if (!state_->commit_error.ok())
       return AsSqlError(std::exchange(state_->commit_error, Status::OK()));
     if (state_->read_only && error.Type() == duckdb::ExceptionType::TRANSACTION) {
@@ -612,11 +650,14 @@ class ConnectionImpl final : public Connection {
   }
 
   const std::shared_ptr<SqlDatabase> owner_;
+  StatementLimits* const limits_;
   duckdb::Connection duck_;
   const duckdb::shared_ptr<SessionState> state_;
   bool in_block_ = false;
   bool aborted_ = false;
   std::function<bool(const SqlProgress&)> progress_callback_;
+  /// Of the statement under way; null: it has none. Ends before duck_, which it interrupts.
+  std::unique_ptr<LimitsOfStatement> running_;
 };
 
 Result<std::unique_ptr<SqlResult>> ConnectionImpl::OnSavepoint(const Control& control) {
@@ -710,10 +751,14 @@ Status StatementImpl::Init() {
     }
     ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statements[0]));
     ARROW_RETURN_NOT_OK(CheckIdentity(context, *statements[0], *overriding));
+    ARROW_RETURN_NOT_OK(CheckSetting(*statements[0]));
+    strict_ = connection_->settings().strict_mode;
+    if (strict_) MarkMeantConversions(*statements[0]);
     prepared_ = context.Prepare(std::move(statements[0]));
     if (prepared_->HasError())
       return FromDuckDB(prepared_->GetErrorObject(), text_, spans[0].begin);
-    types_.resize(prepared_->named_param_map.size());
+    types_.assign(prepared_->named_param_map.size(), "");
+    columns_.clear();
     const auto expected = prepared_->GetExpectedParameterTypes();
     for (size_t i = 0; i < types_.size(); ++i) {
       const auto it = expected.find(std::to_string(i + 1));
@@ -732,6 +777,7 @@ Status StatementImpl::Init() {
 Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& parameters) {
   if (prepared_ == nullptr) return connection_->Execute(text_, parameters);
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
+  if (strict_ != connection_->settings().strict_mode) ARROW_RETURN_NOT_OK(Init());
   if (parameters.size() != types_.size()) {
     return MakeSqlError("T4007", fmt::format("wrong number of parameters: expected={} given={}",
                                              types_.size(), parameters.size()));
@@ -756,10 +802,11 @@ Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& p
 }  // namespace
 
 Result<std::unique_ptr<Connection>> MakeConnection(std::shared_ptr<SqlDatabase> owner,
-                                                   duckdb::DuckDB* instance) {
+                                                   duckdb::DuckDB* instance,
+                                                   StatementLimits* limits) {
   std::unique_ptr<Connection> out;
   ARROW_RETURN_NOT_OK(AtDuckDBBorder("", 0, [&]() -> Status {
-    out = std::make_unique<ConnectionImpl>(std::move(owner), instance);
+    out = std::make_unique<ConnectionImpl>(std::move(owner), instance, limits);
     return Status::OK();
   }));
   return out;

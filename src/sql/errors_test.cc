@@ -195,11 +195,11 @@ TEST_F(ErrorsTest, EveryErrorHasItsCodePlaceAndHint) {
 
 TEST_F(ErrorsTest, EveryCodeIsReachedOrSaysWhyNot) {
   const std::map<std::string, std::string> elsewhere = {
-      {"T4001", "strict_mode: settings_test.cc"},
-      {"T4003", "query_timeout: settings_test.cc"},
-      {"T4004", "query_max_memory: settings_test.cc"},
+      {"T4001", "tests/sql/session/strict_mode.test"},
+      {"T4003", "tests/sql/session/settings.test"},
+      {"T4004", "tests/sql/session/settings.test"},
       {"T4005", "for exceptions that DuckDB has and does not throw"},
-      {"T4006", "needs a second thread: settings_test.cc"},
+      {"T4006", "ConnectionTest.ACopyReportsProgressAndChangesNothingWhenItIsCancelled"},
       {"T4013", "robustness_test.cc"},
       {"T5001", "two transactions: table_test.cc"},
       {"T5002", "an unknown commit, as the storage tests make"},
@@ -253,7 +253,8 @@ TEST(SuggestionTest, NamesTheNearestAndOnlyWhatIsNear) {
 // A function with a bug, in an instance of the test's own.
 TEST(InternalErrorTest, AfterAnInternalErrorEveryStatementSaysToReopen) {
   const auto owner = SqlDatabase::Open("").ValueOrDie();
-  auto instance = MakeInstance(&owner->database());
+  auto instance = MakeInstance(&owner->database(), "");
+  StatementLimits limits(*instance->instance);
   {
     duckdb::Connection raw(*instance);
     raw.CreateVectorizedFunction<int32_t, int32_t>(
@@ -261,7 +262,7 @@ TEST(InternalErrorTest, AfterAnInternalErrorEveryStatementSaysToReopen) {
           throw duckdb::InternalException("a bug of the test");
         });
   }
-  const auto connection = MakeConnection(owner, instance.get()).ValueOrDie();
+  const auto connection = MakeConnection(owner, instance.get(), &limits).ValueOrDie();
   const auto run = [&](const char* sql) {
     return connection->ExecuteAll(sql, [](SqlResult&) { return Status::OK(); });
   };

@@ -6,7 +6,9 @@
 #include "sql/functions/functions.h"
 #include "sql/lamina_catalog.h"
 #include "sql/plain_files.h"
+#include "sql/settings.h"
 #include "sql/sql_database.h"
+#include "sql/strict_mode.h"
 #include "sql/transaction.h"
 
 namespace lamina::sql {
@@ -32,7 +34,7 @@ duckdb::unique_ptr<duckdb::TransactionManager> MakeTransactionManager(
 
 }  // namespace
 
-std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
+std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database, const std::string& spill_folder) {
   if (std::string_view(duckdb::DuckDB::SourceID()) != "069cc9f9b5") {
     throw duckdb::InvalidInputException(
         "libduckdb is not the one that the headers are of: source %s", duckdb::DuckDB::SourceID());
@@ -42,6 +44,9 @@ std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   config.SetOptionByName("autoload_known_extensions", duckdb::Value::BOOLEAN(false));
   config.SetOptionByName("errors_as_json",
                          duckdb::Value::BOOLEAN(true));  // see error_translation.cc
+  config.SetOptionByName("temp_directory", duckdb::Value(spill_folder));
+  RegisterSettings(config);
+  RegisterStrictMode(config);
   auto extension = duckdb::make_shared_ptr<duckdb::StorageExtension>();
   extension->attach = Attach;
   extension->create_transaction_manager = MakeTransactionManager;

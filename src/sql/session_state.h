@@ -10,6 +10,7 @@
 #include "lamina/database.h"
 #include "sql/column_clauses.h"
 #include "sql/duckdb_api.h"
+#include "sql/settings.h"
 
 namespace lamina::sql {
 
@@ -25,6 +26,7 @@ struct SessionState final : duckdb::ClientContextState {
   /// For the transaction that begins next.
   TransactionOptions transaction_options;
   bool read_only = false;
+  SessionSettings settings;
   /// Set by the transaction manager when a statement or COMMIT has committed something.
   std::optional<CommitResult> commit;
   /// Of the statement under way: what its text said of columns beyond DuckDB's grammar.

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/private_folder.h"
 #include "sql/error_translation.h"
 
 namespace lamina {
@@ -15,20 +16,24 @@ class SqlDatabaseImpl final : public SqlDatabase,
 
   Status Init() {
     return AtDuckDBBorder("", 0, [&]() -> Status {
-      instance_ = MakeInstance(database_.get());
+      instance_ = MakeInstance(database_.get(), spill_folder_.path());
+      limits_ = std::make_unique<StatementLimits>(*instance_->instance);
       return Status::OK();
     });
   }
 
   Result<std::unique_ptr<Connection>> Connect() override {
-    return MakeConnection(shared_from_this(), instance_.get());
+    return MakeConnection(shared_from_this(), instance_.get(), limits_.get());
   }
   Database& database() override { return *database_; }
 
  private:
-  // In this order: the instance uses the database.
+  // In this order: the instance uses the first two, the limits the instance.
   std::shared_ptr<Database> database_;
+  /// For what statements have no memory for. Without one they fail instead.
+  base::PrivateFolder spill_folder_{"lamina-spill-"};
   std::unique_ptr<duckdb::DuckDB> instance_;
+  std::unique_ptr<StatementLimits> limits_;
 };
 
 }  // namespace

@@ -5,18 +5,21 @@
 
 #include "lamina/connection.h"
 #include "sql/duckdb_api.h"
+#include "sql/statement_limits.h"
 
 namespace lamina::sql {
 
 /// The name of our catalogue in DuckDB.
 inline constexpr char kCatalogName[] = "lamina";
 
-/// Makes the DuckDB instance whose main database is `database` (attached as kCatalogName).
-/// `database` must outlive it. Throws DuckDB's exceptions.
-std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database);
+/// Makes the DuckDB instance whose main database is `database` (attached as kCatalogName), which
+/// must outlive it. What its statements have no memory for goes into `spill_folder`. Throws
+/// DuckDB's exceptions.
+std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database, const std::string& spill_folder);
 
-/// A connection over the instance; keeps `owner` alive.
+/// A connection over the instance; keeps `owner` alive, which keeps the other two.
 Result<std::unique_ptr<Connection>> MakeConnection(std::shared_ptr<SqlDatabase> owner,
-                                                   duckdb::DuckDB* instance);
+                                                   duckdb::DuckDB* instance,
+                                                   StatementLimits* limits);
 
 }  // namespace lamina::sql

@@ -1,5 +1,7 @@
 #include "sql/functions/functions.h"
 
+#include "sql/strict_mode.h"
+
 namespace lamina::sql {
 
 void RegisterFunctions(duckdb::DatabaseInstance& instance) {
@@ -9,6 +11,7 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterToChar(loader);
   RegisterSequences(loader);
   RegisterJson(loader);
+  RegisterStrictFunctions(loader);
 }
 
 }  // namespace lamina::sql
