@@ -19,6 +19,7 @@
 #include "sql/error_translation.h"
 #include "sql/identity.h"
 #include "sql/lexer.h"
+#include "sql/materialized_view.h"
 #include "sql/reference_actions.h"
 #include "sql/result.h"
 #include "sql/session_state.h"
@@ -26,7 +27,10 @@
 #include "sql/sql_database.h"
 #include "sql/statement_limits.h"
 #include "sql/strict_mode.h"
+#include "sql/token_reader.h"
 #include "sql/transaction.h"
+#include "sql/trigger.h"
+#include "sql/trigger_session.h"
 #include "sql/value.h"
 
 namespace lamina::sql {
@@ -91,21 +95,6 @@ std::unique_ptr<SqlResult> Tagged(const char* tag, std::optional<CommitResult> c
   parts.tag = tag;
   parts.commit = std::move(commit);
   return MakeResult(std::move(parts));
-}
-
-/// A name as PostgreSQL folds it: quoted as it stands, else in small letters.
-std::string NameOf(const Token& token, std::string_view text) {
-  std::string name(token.In(text));
-  if (token.kind == TokenKind::kQuotedWord) {
-    std::string out;
-    for (size_t i = 1; i + 1 < name.size(); ++i) {
-      out += name[i];
-      if (name[i] == '"') ++i;
-    }
-    return out;
-  }
-  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return name;
 }
 
 /// DuckDB would take a NUL for the text's end, and bytes that are not UTF-8 for letters.
@@ -329,9 +318,9 @@ class ConnectionImpl final : public Connection {
   }
 
   bool IsIncomplete(std::string_view sql) const override {
-    const Tokens tokens = Tokenize(sql);
-    if (tokens.open_at != std::string_view::npos) return true;
-    return !tokens.tokens.empty() && tokens.tokens.back().kind != TokenKind::kSemicolon;
+    if (Tokenize(sql).open_at != std::string_view::npos) return true;
+    const std::vector<StatementSpan> spans = SplitStatements(sql);
+    return !spans.empty() && !spans.back().terminated;
   }
 
   std::vector<Completion> Complete(std::string_view sql) override;
@@ -342,7 +331,11 @@ class ConnectionImpl final : public Connection {
                        : SqlTransactionState::kIdle;
   }
 
-  void Cancel() override { duck_.Interrupt(); }
+  void Cancel() override {
+    duck_.Interrupt();
+    // Before them the statement looks itself whether it is to go on.
+    if (TriggerSession* triggers = state_->firing; triggers != nullptr) triggers->Interrupt();
+  }
   SqlProgress progress() const override {
     duckdb::QueryProgress now = duck_.context->GetQueryProgress();
     return {now.GetPercentage() < 0 ? -1 : now.GetPercentage() / 100, now.GetRowsProcesseed()};
@@ -366,6 +359,9 @@ class ConnectionImpl final : public Connection {
   /// its table is none of ours.
   Status SayColumnClauses(const ColumnClauses& clauses, const duckdb::SQLStatement& statement) {
     state_->column_clauses = clauses;
+    state_->view_statement = ViewStatement::Kind::kNone;
+    state_->alters = false;
+    state_->exports = statement.type == duckdb::StatementType::EXPORT_STATEMENT;
     if (clauses.empty()) return Status::OK();
     auto& context = *duck_.context;
     bool ours = true;
@@ -407,12 +403,28 @@ class ConnectionImpl final : public Connection {
       return RunControl(*control);
     }
     ARROW_RETURN_NOT_OK(CheckNotAborted());
+    const auto trigger = ParseTriggerStatement(sql, span);
+    if (!trigger.ok()) return Failed(WithExcerpt(trigger.status(), sql));
+    if (trigger->has_value()) {
+      if (!parameters.empty())
+        return Failed(MakeSqlError("T4007", "a statement about triggers has no parameters"));
+      return RunOwn(sql, (*trigger)->drops ? "DROP" : "CREATE", [&] {
+        if ((*trigger)->drops) {
+          DropTrigger(*duck_.context, **trigger);
+        } else {
+          CreateTrigger(*duck_.context, **trigger);
+        }
+      });
+    }
     std::string text(sql.substr(span.begin, span.end - span.begin));
     const auto actions = TakeReferenceActions(span.tokens, span.begin, &text);
     auto clauses = TakeColumnClauses(span, &text);
     if (!clauses.ok()) return Failed(WithExcerpt(clauses.status(), sql));
+    const auto view = TakeViewStatement(sql, span, &text);
+    if (!view.ok()) return Failed(WithExcerpt(view.status(), sql));
     const auto overriding = TakeOverriding(span, &text);
     if (!overriding.ok()) return Failed(WithExcerpt(overriding.status(), sql));
+    if (view->kind != ViewStatement::Kind::kNone) EndLeftover();
     Result<std::unique_ptr<SqlResult>> result =
         AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
           if (const std::string show = ShowSetting(*duck_.context, span, sql); !show.empty())
@@ -425,14 +437,20 @@ class ConnectionImpl final : public Connection {
           std::unique_ptr<SqlResult> last;
           for (auto& statement : statements) {
             ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statement));
+            ARROW_RETURN_NOT_OK(
+                WithExcerpt(PutViewStatement(*duck_.context, *view, &statement), sql));
             if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
             ARROW_RETURN_NOT_OK(SayColumnClauses(*clauses, *statement));
+            state_->view_statement = view->kind;
+            state_->alters = Is(span.tokens[0], sql, "ALTER");
             ARROW_RETURN_NOT_OK(CheckIdentity(*duck_.context, *statement, *overriding));
             ARROW_RETURN_NOT_OK(CheckSetting(*statement));
             if (state_->settings.strict_mode) MarkMeantConversions(*statement);
             ARROW_ASSIGN_OR_RAISE(
                 last, RunRetrying(
-                          sql, span.begin, TagOf(statement->type),
+                          sql, span.begin,
+                          view->kind == ViewStatement::Kind::kRefresh ? "REFRESH"
+                                                                      : TagOf(statement->type),
                           [&](bool streaming) {
                             duckdb::QueryParameters mode(
                                 streaming ? duckdb::QueryResultOutputType::ALLOW_STREAMING
@@ -447,6 +465,38 @@ class ConnectionImpl final : public Connection {
         });
     if (!result.ok()) return Failed(result.status());
     return result;
+  }
+
+  /// The transaction of a result that was not read to its end goes on until the next query: what is
+  /// no query would find itself in it.
+  void EndLeftover() {
+    if (!in_block_ && duck_.context->transaction.HasActiveTransaction())
+      (void)duck_.context->Prepare(std::string("SELECT 1"));
+  }
+
+  /// Runs a statement that changes definitions and is the session's own. `body` throws.
+  Result<std::unique_ptr<SqlResult>> RunOwn(std::string_view sql, const char* tag,
+                                            const std::function<void()>& body) {
+    for (int attempt = 1;; ++attempt) {
+      state_->commit.reset();
+      state_->commit_error = Status::OK();
+      EndLeftover();
+      Status status = AtDuckDBBorder(sql, 0, [&]() -> Status {
+        duck_.context->RunFunctionInTransaction([&] {
+          auto& catalog = duckdb::Catalog::GetCatalog(*duck_.context, kCatalogName);
+          duckdb::MetaTransaction::Get(*duck_.context)
+              .ModifyDatabase(catalog.GetAttached(), duckdb::DatabaseModificationType());
+          body();
+        });
+        return Status::OK();
+      });
+      if (status.ok()) return Tagged(tag, state_->commit);
+      if (!state_->commit_error.ok())
+        status = AsSqlError(std::exchange(state_->commit_error, Status::OK()));
+      const bool again =
+          CodeOf(status) == ErrorCode::kConflict && !in_block_ && attempt < kAttemptsMax;
+      if (!again) return Failed(std::move(status));
+    }
   }
 
   using MakePending = std::function<duckdb::unique_ptr<duckdb::PendingQueryResult>(bool streaming)>;
@@ -526,7 +576,7 @@ class ConnectionImpl final : public Connection {
       running_->memory.emplace(limits_->memory(), settings.query_max_memory);
     if (settings.query_timeout_micros != 0)
       running_->deadline.emplace(limits_->timers(), settings.query_timeout_micros,
-                                 [this] { duck_.Interrupt(); });
+                                 [this] { Cancel(); });
   }
 
   Status Translate(const duckdb::ErrorData& error, std::string_view sql, size_t offset) {
@@ -568,7 +618,7 @@ class ConnectionImpl final : public Connection {
       const int64_t now = base::SystemClock()->MonotonicNanos();
       if (now - reported < kProgressNanos) continue;
       reported = now;
-      if (!progress_callback_(progress())) duck_.Interrupt();
+      if (!progress_callback_(progress())) Cancel();
     }
     if (pending.HasError()) return Translate(pending.GetErrorObject(), sql, offset);
     return Status::OK();
@@ -734,11 +784,17 @@ Status StatementImpl::Init() {
   ARROW_ASSIGN_OR_RAISE(const Control control, ControlParser(text_, spans[0]).Parse());
   if (control.kind != ControlKind::kNone) return Status::OK();
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
+  const auto trigger = ParseTriggerStatement(text_, spans[0]);
+  if (!trigger.ok()) return WithExcerpt(trigger.status(), text_);
+  if (trigger->has_value()) return Status::OK();
   // From its first word on: what stands before may be a byte order mark.
   std::string statement = text_.substr(spans[0].begin);
   const auto actions = TakeReferenceActions(spans[0].tokens, spans[0].begin, &statement);
   auto clauses = TakeColumnClauses(spans[0], &statement);
   if (!clauses.ok()) return WithExcerpt(clauses.status(), text_);
+  const auto view = TakeViewStatement(text_, spans[0], &statement);
+  if (!view.ok()) return WithExcerpt(view.status(), text_);
+  if (view->kind != ViewStatement::Kind::kNone) return Status::OK();
   clauses_ = *std::move(clauses);
   const auto overriding = TakeOverriding(spans[0], &statement);
   if (!overriding.ok()) return WithExcerpt(overriding.status(), text_);

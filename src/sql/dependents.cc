@@ -14,7 +14,9 @@
 #include "sql/index_writer.h"
 #include "sql/lamina_catalog.h"
 #include "sql/load_dependents.h"
+#include "sql/materialized_view.h"
 #include "sql/transaction.h"
+#include "sql/trigger.h"
 
 namespace lamina::sql {
 namespace {
@@ -182,7 +184,15 @@ std::map<uint64_t, Dependents> ReadDependents(const std::map<std::string, nlohma
       }
       out[foreign.references].referenced_by.push_back(foreign);
       out[foreign.table].foreign_keys.push_back(std::move(foreign));
+    } else if (key.starts_with("materialized_view/")) {
+      out[row.at("table").get<uint64_t>()].view = ReadViewQuery(key, row);
+    } else if (key.starts_with("trigger/")) {
+      out[row.at("table").get<uint64_t>()].triggers.push_back(ReadTrigger(key, row));
     }
+  }
+  for (auto& [table, of] : out) {
+    std::sort(of.triggers.begin(), of.triggers.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
   }
   return out;
 }

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@
 
 #include "lamina/schema.h"
 #include "sql/duckdb_api.h"
+#include "sql/trigger_definition.h"
+#include "sql/view_query.h"
 
 namespace lamina::sql {
 
@@ -69,10 +72,15 @@ struct ForeignKey {
 
 struct Dependents {
   std::vector<IndexDefinition> indexes;
-  std::vector<ForeignKey> foreign_keys;   ///< Of the table's rows.
-  std::vector<ForeignKey> referenced_by;  ///< To the table's rows; also its own.
+  std::vector<ForeignKey> foreign_keys;     ///< Of the table's rows.
+  std::vector<ForeignKey> referenced_by;    ///< To the table's rows; also its own.
+  std::optional<ViewQuery> view;            ///< The table is a materialized view.
+  std::vector<TriggerDefinition> triggers;  ///< In the order of their names.
 
-  bool empty() const { return indexes.empty() && foreign_keys.empty() && referenced_by.empty(); }
+  bool empty() const {
+    return indexes.empty() && foreign_keys.empty() && referenced_by.empty() && !view.has_value() &&
+           triggers.empty();
+  }
 };
 
 /// By the database's id of the table, of what kObjectTable holds.

@@ -23,6 +23,7 @@
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
+#include "sql/materialized_view.h"
 #include "sql/plain_files.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
@@ -228,13 +229,18 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     auto made =
         duckdb::make_uniq<LaminaTableEntry>(*this, entry, *info, std::move(table), std::move(of));
     out->tables_[id] = made.get();
+    out->has_triggers_ |= !made->dependents().triggers.empty();
+    if (made->dependents().view.has_value())
+      entry.AddViewQuery(MakeViewQueryEntry(*this, entry, *made));
     entry.Add(std::move(made));
   }
   for (const auto& [key, definition] : objects) {
     const size_t slash = key.find('/');
     const size_t second = key.find('/', slash + 1);
     const std::string kind = key.substr(0, slash);
-    if (kind == "table" || kind == "schema" || kind == "index" || kind == "foreign_key") continue;
+    if (kind == "table" || kind == "schema" || kind == "index" || kind == "foreign_key" ||
+        kind == "materialized_view" || kind == "trigger")
+      continue;
     LaminaSchemaEntry& schema = add_schema(Unescape(key.substr(slash + 1, second - slash - 1)));
     auto info = ParseCreate(definition.at("sql"));
     info->catalog = GetName();
@@ -353,6 +359,7 @@ void LaminaCatalog::DropSchema(duckdb::ClientContext& context, duckdb::DropInfo&
       drop.schema = info.name;
       drop.name = entry.name;
       drop.cascade = info.cascade;
+      drop.allow_drop_internal = true;  // whatever kind of table it is
       drops.push_back(std::move(drop));
     });
   }

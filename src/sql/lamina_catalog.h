@@ -52,12 +52,14 @@ class CatalogSnapshot {
   /// By the database's id; null when there is none.
   LaminaTableEntry* FindTable(uint64_t id) const;
   const Dependents& DependentsOf(uint64_t table) const;
+  bool has_triggers() const { return has_triggers_; }
 
  private:
   friend class LaminaCatalog;
 
   const uint64_t version_;
   std::map<uint64_t, LaminaTableEntry*> tables_;
+  bool has_triggers_ = false;
   duckdb::case_insensitive_map_t<duckdb::unique_ptr<LaminaSchemaEntry>> schemas_;
 };
 

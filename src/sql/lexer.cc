@@ -138,6 +138,35 @@ class Lexer {
   Tokens out_;
 };
 
+/// Whether the end of a statement lies in the BEGIN … END of a CREATE TRIGGER.
+class TriggerBlock {
+ public:
+  bool inside() const { return depth_ > 0; }
+  void Add(const std::vector<Token>& tokens, std::string_view text) {
+    const Token& last = tokens.back();
+    if (!is_trigger_) {
+      constexpr size_t kWordsMax = 5;  // CREATE OR REPLACE TEMPORARY TRIGGER
+      const size_t count = tokens.size();
+      if (count < 2 || count > kWordsMax || !Is(last, text, "TRIGGER")) return;
+      const auto before = [&](std::string_view word) { return Is(tokens[count - 2], text, word); };
+      is_trigger_ = Is(tokens[0], text, "CREATE") &&
+                    (count == 2 || before("REPLACE") || before("TEMP") || before("TEMPORARY"));
+      return;
+    }
+    // A name behind a dot may be any word.
+    if (tokens[tokens.size() - 2].In(text) == ".") return;
+    if (depth_ == 0 && !ended_ && Is(last, text, "BEGIN")) depth_ = 1;
+    if (depth_ == 0) return;
+    if (Is(last, text, "CASE")) ++depth_;
+    if (Is(last, text, "END") && --depth_ == 0) ended_ = true;
+  }
+
+ private:
+  bool is_trigger_ = false;
+  bool ended_ = false;
+  int depth_ = 0;
+};
+
 }  // namespace
 
 Tokens Tokenize(std::string_view text) { return Lexer(text).Run(); }
@@ -154,11 +183,14 @@ std::vector<StatementSpan> SplitStatements(std::string_view text) {
     }
     current = {};
   };
+  TriggerBlock block;
   for (const Token& token : Tokenize(text).tokens) {
-    if (token.kind == TokenKind::kSemicolon) {
+    if (token.kind == TokenKind::kSemicolon && !block.inside()) {
       finish(token.begin, true);
+      block = {};
     } else {
       current.tokens.push_back(token);
+      block.Add(current.tokens, text);
     }
   }
   finish(text.size(), false);

@@ -43,7 +43,7 @@ struct StatementSpan {
   std::vector<Token> tokens;  ///< Offsets count in the whole text.
   bool terminated = false;    ///< By a semicolon.
 };
-/// Empty statements are left out.
+/// Empty statements are left out. A CREATE TRIGGER … BEGIN … END is one, with its semicolons.
 std::vector<StatementSpan> SplitStatements(std::string_view text);
 
 /// Whether the token is this word, without regard to case. `word` is in capitals.

@@ -459,6 +459,17 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
         auto& scan = data->Cast<ScanData>();
         if (scan.index == nullptr) scan.index = ChooseIndex(scan.table, get, filters);
       };
+  // DuckDB tells scans of different tables apart by this when it looks for parts of a plan that are
+  // equal, and takes those without it for equal. No plan is read again.
+  function.serialize = [](duckdb::Serializer& serializer,
+                          const duckdb::optional_ptr<duckdb::FunctionData> data,
+                          const duckdb::TableFunction&) {
+    serializer.WriteProperty(100, "table", data->Cast<ScanData>().table.table().id);
+  };
+  function.deserialize = [](duckdb::Deserializer&,
+                            duckdb::TableFunction&) -> duckdb::unique_ptr<duckdb::FunctionData> {
+    Throw(MakeSqlError("T4009", "plans over the database's tables cannot be read again"));
+  };
   function.get_bind_info = GetBindInfo;
   function.to_string = ToString;
   function.dynamic_to_string = Counters;

@@ -28,10 +28,12 @@
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
+#include "sql/materialized_view.h"
 #include "sql/reference_actions.h"
 #include "sql/session_state.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
+#include "sql/trigger.h"
 #include "sql/types.h"
 
 namespace lamina::sql {
@@ -67,6 +69,30 @@ const char* KindOf(CatalogType type) {
 
 [[noreturn]] void ThrowUnsupported(const std::string& what, std::string hint = {}) {
   Throw(MakeSqlError("T4009", what, std::move(hint)));
+}
+
+bool IsView(const duckdb::CatalogEntry& entry) {
+  const auto* table = dynamic_cast<const LaminaTableEntry*>(&entry);
+  return table != nullptr && table->dependents().view.has_value();
+}
+
+const char* KindOf(const duckdb::CatalogEntry& entry) {
+  return IsView(entry) ? "materialized view" : KindOf(entry.type);
+}
+
+/// Whether the statement under way says MATERIALIZED VIEW.
+bool SaysView(duckdb::ClientContext& context) {
+  const auto session = SessionState::Find(context);
+  return session != nullptr && session->view_statement != ViewStatement::Kind::kNone;
+}
+
+/// T2015.
+void CheckName(const std::string& table) {
+  for (const char* prefix : {kIndexTablePrefix, kViewQueryPrefix}) {
+    if (!table.starts_with(prefix)) continue;
+    Throw(MakeSqlError("T2015", fmt::format("names that begin with {} are the database's own: {}",
+                                            prefix, table)));
+  }
 }
 
 /// What the statement's text says of columns beyond DuckDB's grammar.
@@ -138,6 +164,10 @@ void LaminaSchemaEntry::Add(duckdb::unique_ptr<duckdb::CatalogEntry> entry) {
   entries.emplace(entry->name, std::move(entry));
 }
 
+void LaminaSchemaEntry::AddViewQuery(duckdb::unique_ptr<duckdb::CatalogEntry> query) {
+  view_queries_.emplace(kViewQueryPrefix + query->name, std::move(query));
+}
+
 LaminaSchemaEntry& LaminaSchemaEntry::Current(duckdb::ClientContext& context) {
   LaminaSchemaEntry* out = LaminaTransaction::Get(context, catalog).definitions().FindSchema(name);
   if (out == nullptr) Throw(MakeSqlError("T2009", "schema does not exist: " + name));
@@ -146,7 +176,16 @@ LaminaSchemaEntry& LaminaSchemaEntry::Current(duckdb::ClientContext& context) {
 
 void LaminaSchemaEntry::Scan(duckdb::ClientContext& context, CatalogType type,
                              const std::function<void(duckdb::CatalogEntry&)>& callback) {
-  Current(context).Scan(type, callback);
+  LaminaSchemaEntry& current = Current(context);
+  const auto session = SessionState::Find(context);
+  if (session == nullptr || !session->exports) return current.Scan(type, callback);
+  // IMPORT DATABASE is DuckDB's, which has plain views only.
+  current.Scan(type, [&](duckdb::CatalogEntry& entry) {
+    if (entry.type == CatalogType::INDEX_ENTRY &&
+        IsView(*current.relations_.at(entry.Cast<LaminaIndexEntry>().GetTableName())))
+      return;
+    callback(IsView(entry) ? *current.view_queries_.at(kViewQueryPrefix + entry.name) : entry);
+  });
 }
 
 void LaminaSchemaEntry::Scan(CatalogType type,
@@ -189,8 +228,11 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::LookupEntry(
     case CatalogType::INDEX_ENTRY:
     case CatalogType::SEQUENCE_ENTRY: {
       Entries& entries = current.Of(lookup.GetCatalogType());
-      const auto it = entries.find(lookup.GetEntryName());
-      if (it == entries.end()) return nullptr;
+      auto it = entries.find(lookup.GetEntryName());
+      if (it == entries.end()) {
+        it = current.view_queries_.find(lookup.GetEntryName());
+        if (it == current.view_queries_.end()) return nullptr;
+      }
       // DuckDB would cast one to the other.
       const bool sequence = lookup.GetCatalogType() == CatalogType::SEQUENCE_ENTRY;
       return (it->second->type == CatalogType::SEQUENCE_ENTRY) == sequence ? it->second.get()
@@ -211,23 +253,25 @@ bool LaminaSchemaEntry::MayCreate(duckdb::ClientContext& context, CatalogType ty
     case duckdb::OnCreateConflict::IGNORE_ON_CONFLICT:
       return false;
     case duckdb::OnCreateConflict::REPLACE_ON_CONFLICT: {
-      if (it->second->type != type) {
-        Throw(MakeSqlError(
-            "T2003",
-            fmt::format("{} is a {}, not a {}", entry_name, KindOf(it->second->type), KindOf(type)),
-            "DROP it first"));
+      const bool view = type == CatalogType::TABLE_ENTRY && SaysView(context);
+      if (it->second->type != type || IsView(*it->second) != view) {
+        Throw(MakeSqlError("T2003",
+                           fmt::format("{} is a {}, not a {}", entry_name, KindOf(*it->second),
+                                       view ? "materialized view" : KindOf(type)),
+                           "DROP it first"));
       }
       duckdb::DropInfo drop;
       drop.type = type;
       drop.schema = name;
       drop.name = entry_name;
+      drop.allow_drop_internal = true;
       DropEntry(context, drop);
       return true;
     }
     default:
       Throw(MakeSqlError(
           type == CatalogType::TABLE_ENTRY || type == CatalogType::VIEW_ENTRY ? "T2003" : "T2011",
-          fmt::format("{} exists already: {}", KindOf(it->second->type), entry_name),
+          fmt::format("{} exists already: {}", KindOf(*it->second), entry_name),
           "IF NOT EXISTS goes on in that case, OR REPLACE puts the new one in its "
           "place"));
   }
@@ -247,9 +291,7 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
   auto copy = bound.Base().Copy();
   auto& info = copy->Cast<duckdb::CreateTableInfo>();
   if (!MayCreate(context, CatalogType::TABLE_ENTRY, info.table, info.on_conflict)) return nullptr;
-  if (TableName(name, info.table).starts_with(kIndexTablePrefix))
-    Throw(MakeSqlError(
-        "T2015", "names that begin with _lamina_index_ are the database's own: " + info.table));
+  CheckName(info.table);
   for (const auto& [column_name, clause] : ClausesOf(context)) {
     auto& column = info.columns.GetColumnMutable(column_name);
     if (clause.sequence.has_value()) CreateColumnSequence(context, info.table, column, clause);
@@ -370,12 +412,19 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
     // Who deletes rows of it must know of the new foreign key.
     MarkTable(ours, target_name);
   }
+  if (const std::string query = ViewQueryOf(info); !query.empty()) {
+    PutViewQuery(context, lamina(), name, stored, query, HasData(info));
+    // Names are looked up in the view's schema from now on, whatever is current now.
+    const auto& queries = Current(context).view_queries_;
+    queries.at(kViewQueryPrefix + info.table)->Cast<duckdb::ViewCatalogEntry>().BindView(context);
+  }
   return Created(context, CatalogType::TABLE_ENTRY, info.table);
 }
 
 duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateView(
     duckdb::CatalogTransaction transaction, duckdb::CreateViewInfo& info) {
   auto& context = transaction.GetContext();
+  CheckName(info.view_name);
   if (!MayCreate(context, CatalogType::VIEW_ENTRY, info.view_name, info.on_conflict))
     return nullptr;
   lamina().PutObject(context, LaminaCatalog::ObjectKey("view", name, info.view_name),
@@ -479,8 +528,9 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
     Throw(MakeSqlError(info.type == CatalogType::VIEW_ENTRY    ? "T2006"
                        : info.type == CatalogType::TABLE_ENTRY ? "T2001"
                                                                : "T2010",
-                       fmt::format("{} is a {}", entry_name, KindOf(type)),
-                       fmt::format("DROP {}", type == CatalogType::VIEW_ENTRY       ? "VIEW"
+                       fmt::format("{} is a {}", entry_name, KindOf(*it->second)),
+                       fmt::format("DROP {}", IsView(*it->second) ? "MATERIALIZED VIEW"
+                                              : type == CatalogType::VIEW_ENTRY     ? "VIEW"
                                               : type == CatalogType::SEQUENCE_ENTRY ? "SEQUENCE"
                                                                                     : "TABLE")));
   }
@@ -495,6 +545,10 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
     return DropSequence(context, it->second->Cast<LaminaSequenceEntry>(), info.cascade);
   if (type == CatalogType::TABLE_ENTRY) {
     auto& entry = it->second->Cast<LaminaTableEntry>();
+    if (IsView(entry) && !info.allow_drop_internal && !SaysView(context)) {
+      Throw(MakeSqlError("T2018", fmt::format("{} is a materialized view", entry_name),
+                         "DROP MATERIALIZED VIEW"));
+    }
     const std::string table = entry.table().name;
     DropTable(context, entry, info.cascade);
     lamina().DeleteObject(context, LaminaCatalog::ObjectKey("table", name, entry_name));
@@ -542,6 +596,9 @@ void LaminaSchemaEntry::DropTable(duckdb::ClientContext& context, LaminaTableEnt
     ThrowIfError(ours.data().DropTable(index.storage));
     lamina().DeleteObject(context, IndexObjectKey(name, index));
   }
+  if (dependents.view.has_value()) lamina().DeleteObject(context, dependents.view->object);
+  for (const TriggerDefinition& trigger : dependents.triggers)
+    lamina().DeleteObject(context, trigger.object);
   ThrowIfError(ours.data().DropTable(stored));
   ours.DefinitionsChanged();
   for (const std::string& other : others) MarkTable(ours, other);
@@ -607,6 +664,8 @@ void LaminaSchemaEntry::Alter(duckdb::CatalogTransaction transaction, duckdb::Al
     Throw(MakeSqlError(
         "T2001", fmt::format("{} does not exist: {}", KindOf(info.GetCatalogType()), info.name)));
   }
+  if (it->second->type == CatalogType::TABLE_ENTRY)
+    CheckMayAlter(it->second->Cast<LaminaTableEntry>(), info);
   if (info.type == duckdb::AlterType::ALTER_TABLE && it->second->type == CatalogType::TABLE_ENTRY) {
     return AlterTable(context, info.Cast<duckdb::AlterTableInfo>());
   }
@@ -750,9 +809,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       if (Current(context).Of(CatalogType::TABLE_ENTRY).count(new_name) != 0 &&
           !duckdb::StringUtil::CIEquals(new_name, entry.name))
         Throw(MakeSqlError("T2003", "a table or view exists already: " + new_name));
-      if (TableName(name, new_name).starts_with(kIndexTablePrefix))
-        Throw(MakeSqlError(
-            "T2015", "names that begin with _lamina_index_ are the database's own: " + new_name));
+      CheckName(new_name);
       ForOwnedSequences(context, stored, [&](LaminaSchemaEntry& in, LaminaSequenceEntry& of) {
         in.PutSequence(context, of.Definition(), of.handle().id,
                        {TableName(name, new_name), of.always()});
@@ -780,6 +837,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         index.columns = renamed(std::move(index.columns));
         ChangeIndex(context, lamina(), name, stored, index);
       }
+      RenameColumnInTriggers(context, lamina(), entry, old_name, rename.new_name);
       for (ForeignKey key : entry.dependents().foreign_keys) {
         key.columns = renamed(std::move(key.columns));
         if (key.references == key.table) key.referenced = renamed(std::move(key.referenced));
@@ -840,6 +898,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
         break;
       }
       DropDependentsOfColumn(context, entry, column, remove.cascade);
+      DropTriggersOfColumn(context, lamina(), entry, column, remove.cascade);
       ThrowIfError(data.DropColumn(stored, column));
       rebuild(nullptr, column);
       break;

@@ -14,6 +14,8 @@ class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
 
   /// While a snapshot is made.
   void Add(duckdb::unique_ptr<duckdb::CatalogEntry> entry);
+  /// Of a materialized view: found by its name, never listed.
+  void AddViewQuery(duckdb::unique_ptr<duckdb::CatalogEntry> query);
 
   void Scan(duckdb::ClientContext& context, duckdb::CatalogType type,
             const std::function<void(duckdb::CatalogEntry&)>& callback) override;
@@ -88,7 +90,7 @@ class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
       duckdb::ClientContext& context, const std::string& table,
       const std::function<void(LaminaSchemaEntry&, LaminaSequenceEntry&)>& visit);
 
-  Entries relations_, macros_, table_macros_, types_, indexes_;
+  Entries relations_, macros_, table_macros_, types_, indexes_, view_queries_;
 };
 
 }  // namespace lamina::sql

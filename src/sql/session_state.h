@@ -2,7 +2,9 @@
 // ClientContext.
 #pragma once
 
+#include <atomic>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,9 +12,13 @@
 #include "lamina/database.h"
 #include "sql/column_clauses.h"
 #include "sql/duckdb_api.h"
+#include "sql/materialized_view.h"
 #include "sql/settings.h"
 
 namespace lamina::sql {
+
+class LaminaTransaction;
+class TriggerSession;
 
 struct SessionState final : duckdb::ClientContextState {
   explicit SessionState(Database* db) : database(db) {}
@@ -20,6 +26,10 @@ struct SessionState final : duckdb::ClientContextState {
   static constexpr char kKey[] = "lamina_session";
   static SessionState& Get(duckdb::ClientContext& context) {
     return *context.registered_state->Get<SessionState>(kKey);
+  }
+  /// Null for connections that DuckDB makes for itself.
+  static duckdb::shared_ptr<SessionState> Find(duckdb::ClientContext& context) {
+    return context.registered_state->Get<SessionState>(kKey);
   }
 
   Database* const database;
@@ -31,6 +41,18 @@ struct SessionState final : duckdb::ClientContextState {
   std::optional<CommitResult> commit;
   /// Of the statement under way: what its text said of columns beyond DuckDB's grammar.
   ColumnClauses column_clauses;
+  /// Of the statement under way: what it does with a materialized view.
+  ViewStatement::Kind view_statement = ViewStatement::Kind::kNone;
+  bool exports = false;  ///< It is an EXPORT DATABASE.
+  /// It is an ALTER, or the UPDATE that DuckDB makes of one: no trigger sees its rows.
+  bool alters = false;
+  /// What runs the statements of triggers; made when the first fires.
+  std::shared_ptr<TriggerSession> triggers;
+  /// The same while it runs some, to be interrupted by any thread.
+  std::atomic<TriggerSession*> firing{nullptr};
+  /// Of such a one: the transaction that it shares, and how many statements lie around its own.
+  LaminaTransaction* outer = nullptr;
+  int trigger_depth = 0;
   /// What nextval gave last, by the sequence's id. Under the transaction's mu().
   std::map<std::string, int64_t> current_values;
   /// Why the last commit failed, as DuckDB keeps only its text; OK when it did not.

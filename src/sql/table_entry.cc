@@ -15,6 +15,7 @@
 
 #include "catalog/schema.h"
 #include "sql/error_translation.h"
+#include "sql/materialized_view.h"
 #include "sql/reference_actions.h"
 #include "sql/scan.h"
 #include "sql/transaction.h"
@@ -29,6 +30,7 @@ LaminaTableEntry::LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatal
       table_(std::move(table)),
       dependents_(std::move(dependents)) {
   comment = info.comment;
+  if (dependents_.view.has_value()) tags["kind"] = "materialized view";
   const auto track = [&](const std::vector<std::string>& names) {
     for (const std::string& name : names) {
       auto& tracked = tracked_columns_;
@@ -37,6 +39,9 @@ LaminaTableEntry::LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatal
   };
   for (const IndexDefinition& index : dependents_.indexes) track(index.columns);
   for (const ForeignKey& key : dependents_.referenced_by) track(key.referenced);
+  const bool sees_old = std::any_of(dependents_.triggers.begin(), dependents_.triggers.end(),
+                                    [](const auto& of) { return of.on_update || of.on_delete; });
+  if (sees_old) track(table_.schema->field_names());
 }
 
 std::string LaminaTableEntry::StorageName(duckdb::column_t column) const {
@@ -103,11 +108,14 @@ duckdb::unique_ptr<duckdb::CreateInfo> LaminaTableEntry::GetInfo() const {
     key.info.table += ")" + actions;
     key.pk_columns.clear();
   }
+  if (dependents_.view.has_value())
+    return MakeViewInfo(*this, info->Cast<duckdb::CreateTableInfo>());
   return info;
 }
 
 duckdb::TableFunction LaminaTableEntry::GetScanFunction(
-    duckdb::ClientContext&, duckdb::unique_ptr<duckdb::FunctionData>& bind_data) {
+    duckdb::ClientContext& context, duckdb::unique_ptr<duckdb::FunctionData>& bind_data) {
+  CheckPopulated(context, *this);
   return MakeScanFunction(*this, &bind_data);
 }
 
@@ -161,7 +169,8 @@ void LaminaTableEntry::BindUpdateConstraints(duckdb::Binder&, duckdb::LogicalGet
     while (at < ids.size() && ids[at].GetPrimaryIndex() != column.Logical().index) ++at;
     if (at == ids.size()) get.AddColumnId(column.Logical().index);
     update.expressions.push_back(duckdb::make_uniq<duckdb::BoundColumnRefExpression>(
-        column.Type(), duckdb::ColumnBinding(proj.table_index, proj.expressions.size())));
+        kPassedOn, column.Type(),
+        duckdb::ColumnBinding(proj.table_index, proj.expressions.size())));
     proj.expressions.push_back(duckdb::make_uniq<duckdb::BoundColumnRefExpression>(
         column.Type(), duckdb::ColumnBinding(get.table_index, at)));
     update.columns.push_back(physical);

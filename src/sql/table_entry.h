@@ -31,10 +31,13 @@ class LaminaTableEntry final : public duckdb::TableCatalogEntry {
   LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
                    duckdb::CreateTableInfo& info, TableInfo table, Dependents dependents);
 
+  /// The alias of what an UPDATE does not set and writes again.
+  static constexpr char kPassedOn[] = "_lamina_passed_on";
+
   /// As the database knows it.
   const TableInfo& table() const { return table_; }
   const Dependents& dependents() const { return dependents_; }
-  /// The columns that an index or a foreign key has to do with, each once.
+  /// The columns that an index, a foreign key or a trigger has to do with, each once.
   const std::vector<std::string>& tracked_columns() const { return tracked_columns_; }
   /// Where the database's i-th field stands among the physical columns: SQL may have another order.
   size_t PhysicalOf(int field) const {

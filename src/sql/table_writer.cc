@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include <arrow/api.h>
 #include <fmt/format.h>
@@ -57,7 +58,21 @@ std::shared_ptr<arrow::BinaryArray> TableWriter::Write(
   return indexes_.empty() ? nullptr : KeysOf(*rows);
 }
 
+void TableWriter::Changed(std::shared_ptr<arrow::RecordBatch> old,
+                          std::shared_ptr<arrow::RecordBatch> rows) {
+  if (!table_.dependents().triggers.empty()) changed_.push_back({std::move(old), std::move(rows)});
+}
+
+void TableWriter::TellTriggers(TriggerEvent kind, std::vector<std::string> columns) {
+  if (table_.dependents().triggers.empty()) return;
+  LaminaTransaction::Get(context_, table_.catalog)
+      .events()
+      .Add(context_.transaction.GetActiveQuery(),
+           {&table_, kind, std::move(columns), std::exchange(changed_, {})});
+}
+
 void TableWriter::Insert(const std::shared_ptr<arrow::RecordBatch>& rows) {
+  Changed(nullptr, rows);
   const auto keys = Write(rows, {}, /*insert=*/true);
   for (const IndexWriter& index : indexes_)
     ThrowIfError(index.Add(ValueOrThrow(index.Entries(*rows, *keys)), {}));
@@ -75,6 +90,7 @@ void TableWriter::Delete(std::span<const RowChange> changes) {
     }
     ThrowIfError(session_.Delete(name_, change.old.keys, options));
     foreign_keys_.Gone(*change.old.tracked, options, nullptr);
+    Changed(change.old.tracked, nullptr);
   }
 }
 
@@ -121,20 +137,28 @@ void TableWriter::Update(std::span<const RowChange> changes, bool moves) {
     const WriteOptions options = change.old.Options();
     for (size_t i = 0; i < indexes_.size(); ++i)
       ThrowIfError(indexes_[i].Add(entries[c][i].fresh, options, &entries[c][i].changed));
+    Changed(change.old.tracked, change.rows);
     if (foreign_keys_.empty()) continue;
     foreign_keys_.Written(*change.rows, options, change.old.tracked.get());
     foreign_keys_.Gone(*change.old.tracked, options, change.rows.get());
   }
 }
 
-void TableWriter::Finish() {
+void TableWriter::Finish(TriggerEvent kind, std::vector<std::string> set) {
   // What an action changes may have actions of its own: level by level, then all checks.
   std::deque<TableWriter> others;
   std::vector<TableWriter*> writers = {this};
+  struct Said {
+    TriggerEvent kind;
+    std::vector<std::string> columns;
+  };
+  std::vector<Said> said = {{kind, std::move(set)}};
   for (size_t i = 0; i < writers.size(); ++i) {
     for (ReferenceChange& change : writers[i]->foreign_keys_.Act(context_)) {
       TableWriter& other = others.emplace_back(context_, *change.table);
       writers.push_back(&other);
+      said.push_back({change.change.rows == nullptr ? TriggerEvent::kDelete : TriggerEvent::kUpdate,
+                      change.columns});
       if (change.change.rows == nullptr) {
         other.Delete({&change.change, 1});
         continue;
@@ -150,6 +174,8 @@ void TableWriter::Finish() {
     }
   }
   for (TableWriter* writer : writers) writer->foreign_keys_.Check();
+  for (size_t i = 0; i < writers.size(); ++i)
+    writers[i]->TellTriggers(said[i].kind, std::move(said[i].columns));
 }
 
 }  // namespace lamina::sql

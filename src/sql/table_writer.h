@@ -33,8 +33,9 @@ class TableWriter {
   /// `moves`: keys may change.
   void Update(std::span<const RowChange> changes, bool moves);
   /// When the statement has written everything: the actions of foreign keys, then their checks.
-  /// T3005, and what a write of the rows that refer may say.
-  void Finish();
+  /// T3005, and what a write of the rows that refer may say. `kind` and `columns` (that an UPDATE
+  /// sets) say to triggers what the statement was.
+  void Finish(TriggerEvent kind, std::vector<std::string> columns = {});
 
  private:
   std::shared_ptr<arrow::BinaryArray> KeysOf(const arrow::RecordBatch& rows) const;
@@ -44,6 +45,10 @@ class TableWriter {
   std::shared_ptr<arrow::BinaryArray> Write(const std::shared_ptr<arrow::RecordBatch>& rows,
                                             const WriteOptions& options, bool insert);
 
+  /// Keeps them for triggers.
+  void Changed(std::shared_ptr<arrow::RecordBatch> old, std::shared_ptr<arrow::RecordBatch> rows);
+  void TellTriggers(TriggerEvent kind, std::vector<std::string> columns);
+
   duckdb::ClientContext& context_;
   db::Session& session_;
   LaminaTableEntry& table_;
@@ -52,6 +57,7 @@ class TableWriter {
   const catalog::KeyCodec codec_;
   std::vector<IndexWriter> indexes_;
   ForeignKeyChecks foreign_keys_;
+  std::vector<RowsOfEvent> changed_;  ///< Of a table with triggers.
 };
 
 }  // namespace lamina::sql

@@ -12,7 +12,10 @@ namespace lamina::sql {
 
 LaminaTransaction::LaminaTransaction(duckdb::TransactionManager& manager,
                                      duckdb::ClientContext& context, LaminaCatalog& catalog)
-    : Transaction(manager, context), catalog_(catalog), database_(catalog.database()) {}
+    : Transaction(manager, context), catalog_(catalog), database_(catalog.database()) {
+  const auto state = SessionState::Find(context);
+  if (state != nullptr) outer_ = state->outer;
+}
 
 LaminaTransaction::~LaminaTransaction() = default;
 
@@ -22,6 +25,7 @@ LaminaTransaction& LaminaTransaction::Get(duckdb::ClientContext& context,
 }
 
 db::Session& LaminaTransaction::data() {
+  if (outer_ != nullptr) return outer_->data();
   if (data_ == nullptr) {
     TransactionOptions options;
     // DuckDB asks catalogues on connections of its own, too.
@@ -36,11 +40,13 @@ db::Session& LaminaTransaction::data() {
 }
 
 CatalogSnapshot& LaminaTransaction::definitions() {
+  if (outer_ != nullptr) return outer_->definitions();
   if (definitions_ == nullptr) definitions_ = catalog_.Load(*this);
   return *definitions_;
 }
 
 void LaminaTransaction::DefinitionsChanged() {
+  if (outer_ != nullptr) return outer_->DefinitionsChanged();
   changed_definitions_ = true;
   if (definitions_ != nullptr) former_.push_back(std::move(definitions_));
   definitions_ = nullptr;

@@ -12,6 +12,7 @@
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
 #include "sql/sequence.h"
+#include "sql/trigger_events.h"
 
 namespace lamina::sql {
 
@@ -29,14 +30,18 @@ class LaminaTransaction final : public duckdb::Transaction {
   /// Begun at the first call. Throws.
   db::Session& data();
   /// Serializes what several operators of one statement do with data().
-  base::Mutex& mu() { return mu_; }
+  base::Mutex& mu() { return outer_ != nullptr ? outer_->mu() : mu_; }
   /// What is defined, as this transaction sees it. Stays alive as long as the transaction.
   CatalogSnapshot& definitions();
   /// After a change of a definition, or a return to a savepoint.
   void DefinitionsChanged();
 
   /// Positions of sequences that this transaction has made, by id. Under mu().
-  std::map<std::string, SequencePosition>& created_sequences() { return created_sequences_; }
+  std::map<std::string, SequencePosition>& created_sequences() {
+    return outer_ != nullptr ? outer_->created_sequences() : created_sequences_;
+  }
+  /// What the statement under way has changed. Under mu().
+  StatementEvents& events() { return events_; }
 
   Result<CommitResult> Commit();
   void Rollback();
@@ -47,6 +52,9 @@ class LaminaTransaction final : public duckdb::Transaction {
 
   LaminaCatalog& catalog_;
   Database* const database_;
+  /// For the statements of triggers: the transaction that is theirs, too. It alone commits.
+  LaminaTransaction* outer_ = nullptr;
+  StatementEvents events_;
   base::Mutex mu_;
   std::map<std::string, SequencePosition> created_sequences_;
   std::unique_ptr<db::Session> data_;

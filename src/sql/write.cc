@@ -18,12 +18,15 @@
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
+#include "sql/hold_rows.h"
 #include "sql/insert_rows.h"
+#include "sql/materialized_view.h"
 #include "sql/row_checks.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
 #include "sql/table_writer.h"
 #include "sql/transaction.h"
+#include "sql/trigger_runner.h"
 #include "sql/vectors.h"
 
 namespace lamina::sql {
@@ -59,6 +62,7 @@ struct WriteState final : public duckdb::GlobalSinkState {
   duckdb::unique_ptr<duckdb::ColumnDataCollection> returned;  // null: not asked for
   std::atomic<idx_t> count{0};
   std::unique_ptr<InsertRows> rows;  // inserts only
+  std::vector<std::shared_ptr<arrow::RecordBatch>> held;
 
   /// For the caller who holds the transaction's mutex.
   TableWriter& writer(duckdb::ClientContext& context) {
@@ -130,6 +134,8 @@ struct Inserting {
   bool alone = false;
   bool numbered_batches = false;  ///< The source numbers its batches.
   bool ordered = true;            ///< Rows are to lie as they come.
+  /// Rows are written when the input has ended: others of the statement make room for them.
+  bool at_the_end = false;
 
   static Inserting Of(duckdb::ClientContext& context,
                       duckdb::optional_ptr<duckdb::PhysicalOperator> plan) {
@@ -145,7 +151,7 @@ struct Inserting {
   bool MayLoad(duckdb::ClientContext& context, const LaminaTableEntry& table,
                bool returning) const {
     return alone && !returning && context.transaction.IsAutoCommit() &&
-           table.table().options.period_from_column.empty();
+           table.table().options.period_from_column.empty() && table.dependents().triggers.empty();
   }
   bool MayRunInParallel(const WriteState& state) const {
     return state.rows->may_load() &&
@@ -161,7 +167,13 @@ struct Inserting {
     auto state = std::make_unique<WriteState>(context, table, returning);
     state->rows = std::make_unique<InsertRows>(
         context, state->transaction, table, MayLoad(context, table, returning),
-        [&context, state = state.get()](const auto& rows) { state->writer(context).Insert(rows); });
+        [&context, state = state.get(), at_the_end = at_the_end](const auto& rows) {
+          if (at_the_end) {
+            state->held.push_back(rows);
+          } else {
+            state->writer(context).Insert(rows);
+          }
+        });
     return state;
   }
 };
@@ -232,7 +244,9 @@ class InsertOperator final : public WriteOperator {
     state.rows->Finish();
     if (state.rows->loaded()) return;
     base::MutexLock lock(&state.transaction.mu());
-    state.writer(context).Finish();
+    for (const auto& held : std::exchange(state.held, {})) state.writer(context).Insert(held);
+    state.writer(context).Finish(TriggerEvent::kInsert);
+    MarkPopulated(context, state.table);
   }
 
  private:
@@ -249,14 +263,17 @@ class DeleteOperator final : public WriteOperator {
   duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
                               duckdb::OperatorSinkInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
-    RowIds old = RowIds::Of(table_, chunk, row_ids_);
-    const auto texts = old.Texts();
-    std::vector<int64_t> fresh;
-    for (size_t i = 0; i < texts.size(); ++i) {
-      if (state.seen.insert(texts[i]).second) fresh.push_back(static_cast<int64_t>(i));
+    const auto texts = RowIds::Of(table_, chunk, row_ids_).Texts();
+    duckdb::SelectionVector fresh(chunk.size());
+    idx_t kept = 0;
+    for (idx_t i = 0; i < texts.size(); ++i) {
+      if (state.seen.insert(texts[i]).second) fresh.set_index(kept++, i);
     }
-    state.count += fresh.size();
-    if (state.returned != nullptr) Return(context.client, state, old, fresh);
+    if (kept == 0) return duckdb::SinkResultType::NEED_MORE_INPUT;
+    if (kept < chunk.size()) chunk.Slice(fresh, kept);
+    RowIds old = RowIds::Of(table_, chunk, row_ids_);
+    state.count += kept;
+    if (state.returned != nullptr) Return(context.client, state, old);
     state.changes.push_back({std::move(old), nullptr});
     return duckdb::SinkResultType::NEED_MORE_INPUT;
   }
@@ -267,19 +284,18 @@ class DeleteOperator final : public WriteOperator {
     auto& state = input.global_state.Cast<WriteState>();
     base::MutexLock lock(&state.transaction.mu());
     state.writer(context).Delete(state.changes);
-    state.writer(context).Finish();
+    state.writer(context).Finish(TriggerEvent::kDelete);
     state.changes.clear();
     return duckdb::SinkFinalizeType::READY;
   }
 
  private:
   /// The rows that go, read once more by their keys.
-  void Return(duckdb::ClientContext& context, WriteState& state, const RowIds& old,
-              const std::vector<int64_t>& rows) const {
+  void Return(duckdb::ClientContext& context, WriteState& state, const RowIds& old) const {
     DataChunk chunk;
     chunk.Initialize(context, state.returned->Types());
     base::MutexLock lock(&state.transaction.mu());
-    for (const int64_t row : rows) {
+    for (int64_t row = 0; row < old.keys->num_rows(); ++row) {
       Key key;
       for (const auto& column : old.keys->columns())
         key.push_back(ValueOrThrow(column->GetScalar(row)));
@@ -365,49 +381,59 @@ class UpdateOperator final : public WriteOperator {
     auto& state = input.global_state.Cast<WriteState>();
     base::MutexLock lock(&state.transaction.mu());
     state.writer(context).Update(state.changes, KeysChange(state.changes));
-    state.writer(context).Finish();
+    state.writer(context).Finish(TriggerEvent::kUpdate, SetColumns());
     state.changes.clear();
     return duckdb::SinkFinalizeType::READY;
   }
 
  private:
+  /// The names of the columns that the statement sets.
+  std::vector<std::string> SetColumns() const {
+    std::vector<std::string> out;
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      if (expressions_[i]->GetAlias() == LaminaTableEntry::kPassedOn) continue;
+      out.push_back(table_.GetColumns().GetColumn(columns_[i]).Name());
+    }
+    return out;
+  }
+
   const duckdb::vector<duckdb::PhysicalIndex> columns_;
   const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions_;
   const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> defaults_;
   const idx_t row_ids_;
 };
 
-/// CREATE TABLE AS: makes the table when it begins.
+/// CREATE TABLE AS: makes the table when it begins, or when its rows come.
 class CreateTableAsOperator final : public PhysicalOperator {
  public:
   CreateTableAsOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
                         duckdb::SchemaCatalogEntry& schema,
                         duckdb::unique_ptr<duckdb::BoundCreateTableInfo> info, idx_t cardinality,
-                        Inserting inserting)
+                        Inserting inserting, bool late)
       : PhysicalOperator(plan, duckdb::PhysicalOperatorType::EXTENSION, std::move(types),
                          cardinality),
         schema_(schema),
         info_(std::move(info)),
-        inserting_(inserting) {}
+        inserting_(inserting),
+        late_(late) {}
 
   duckdb::string GetName() const override { return "LAMINA_CREATE_TABLE_AS"; }
   bool IsSink() const override { return true; }
   bool IsSource() const override { return true; }
 
   struct State final : public duckdb::GlobalSinkState {
+    bool made = false;
     std::unique_ptr<WriteState> insert;  // null: the table was there, and IF NOT EXISTS said
   };
 
   duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(
       duckdb::ClientContext& context) const override {
     auto out = duckdb::make_uniq<State>();
-    auto entry = schema_.CreateTable(schema_.GetCatalogTransaction(context), *info_);
-    if (entry != nullptr)
-      out->insert = inserting_.Begin(context, entry->Cast<LaminaTableEntry>(), false);
+    if (!late_) Make(context, out.get());
     return out;
   }
   bool ParallelSink() const override {
-    if (sink_state == nullptr) return false;
+    if (sink_state == nullptr || late_) return false;
     const auto& insert = sink_state->Cast<State>().insert;
     return insert == nullptr || inserting_.MayRunInParallel(*insert);
   }
@@ -420,6 +446,7 @@ class CreateTableAsOperator final : public PhysicalOperator {
   duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
                               duckdb::OperatorSinkInput& input) const override {
     auto& state = input.global_state.Cast<State>();
+    Make(context.client, &state);
     if (state.insert == nullptr) return duckdb::SinkResultType::FINISHED;
     input.local_state.Cast<InsertLocalState>().Insert(context.client, *state.insert, chunk);
     return duckdb::SinkResultType::NEED_MORE_INPUT;
@@ -438,6 +465,7 @@ class CreateTableAsOperator final : public PhysicalOperator {
                                     duckdb::ClientContext& context,
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<State>();
+    Make(context, &state);
     if (state.insert != nullptr) InsertOperator::Finish(context, *state.insert);
     return duckdb::SinkFinalizeType::READY;
   }
@@ -452,6 +480,12 @@ class CreateTableAsOperator final : public PhysicalOperator {
   }
 
  private:
+  void Make(duckdb::ClientContext& context, State* state) const {
+    if (std::exchange(state->made, true)) return;
+    auto entry = schema_.CreateTable(schema_.GetCatalogTransaction(context), *info_);
+    if (entry != nullptr)
+      state->insert = inserting_.Begin(context, entry->Cast<LaminaTableEntry>(), false);
+  }
   static void EndBatch(duckdb::GlobalSinkState& global, duckdb::LocalSinkState& local) {
     auto& insert = global.Cast<State>().insert;
     if (insert == nullptr) return;
@@ -461,6 +495,7 @@ class CreateTableAsOperator final : public PhysicalOperator {
   duckdb::SchemaCatalogEntry& schema_;
   duckdb::unique_ptr<duckdb::BoundCreateTableInfo> info_;
   const Inserting inserting_;
+  const bool late_;  ///< Only when its input has ended.
 };
 
 idx_t RowIdCount(const LaminaTableEntry& table) { return table.GetRowIdColumns().size(); }
@@ -480,16 +515,26 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanCreateTableAs(duckdb::ClientContext
                                                            duckdb::PhysicalPlanGenerator& planner,
                                                            duckdb::LogicalCreateTable& op,
                                                            duckdb::PhysicalOperator& plan) {
-  auto& out =
-      planner.Make<CreateTableAsOperator>(op.types, op.schema, std::move(op.info),
-                                          op.estimated_cardinality, Inserting::Of(context, &plan));
-  out.children.push_back(plan);
+  auto* source = &plan;
+  if (op.info->base->on_conflict == duckdb::OnCreateConflict::REPLACE_ON_CONFLICT) {
+    // What is read of the table that goes is read before it goes.
+    const auto there =
+        op.schema.GetEntry(op.schema.GetCatalogTransaction(context),
+                           duckdb::CatalogType::TABLE_ENTRY, op.info->base->GetEntryName());
+    const auto* table = dynamic_cast<const LaminaTableEntry*>(there.get());
+    if (table != nullptr && Reads(plan, *table)) source = &planner.Make<HoldRows>(plan);
+  }
+  auto& out = planner.Make<CreateTableAsOperator>(op.types, op.schema, std::move(op.info),
+                                                  op.estimated_cardinality,
+                                                  Inserting::Of(context, source), source != &plan);
+  out.children.push_back(*source);
   return out;
 }
 
 duckdb::PhysicalOperator& LaminaCatalog::PlanInsert(
     duckdb::ClientContext& context, duckdb::PhysicalPlanGenerator& planner,
     duckdb::LogicalInsert& op, duckdb::optional_ptr<duckdb::PhysicalOperator> plan) {
+  CheckMayWrite(context, op.table.Cast<LaminaTableEntry>());
   if (op.on_conflict_info.action_type != duckdb::OnConflictAction::THROW)
     Throw(MakeSqlError("T4009", "this form of ON CONFLICT is not there yet"));
   if (plan != nullptr && !op.column_index_map.empty())
@@ -498,29 +543,31 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanInsert(
       planner.Make<InsertOperator>(op.types, op.table.Cast<LaminaTableEntry>(), op.return_chunk,
                                    op.estimated_cardinality, Inserting::Of(context, plan));
   if (plan != nullptr) out.children.push_back(*plan);
-  return out;
+  return WithTriggers(context, planner, op.table.Cast<LaminaTableEntry>(), out);
 }
 
-duckdb::PhysicalOperator& LaminaCatalog::PlanDelete(duckdb::ClientContext&,
+duckdb::PhysicalOperator& LaminaCatalog::PlanDelete(duckdb::ClientContext& context,
                                                     duckdb::PhysicalPlanGenerator& planner,
                                                     duckdb::LogicalDelete& op,
                                                     duckdb::PhysicalOperator& plan) {
   auto& table = op.table.Cast<LaminaTableEntry>();
+  CheckMayWrite(context, table);
   const idx_t row_ids = op.expressions[0]->Cast<duckdb::BoundReferenceExpression>().index;
   auto& out = planner.Make<DeleteOperator>(op.types, table, op.return_chunk,
                                            op.estimated_cardinality, row_ids);
   out.children.push_back(plan);
-  return out;
+  return WithTriggers(context, planner, table, out);
 }
 
-duckdb::PhysicalOperator& LaminaCatalog::PlanUpdate(duckdb::ClientContext&,
+duckdb::PhysicalOperator& LaminaCatalog::PlanUpdate(duckdb::ClientContext& context,
                                                     duckdb::PhysicalPlanGenerator& planner,
                                                     duckdb::LogicalUpdate& op,
                                                     duckdb::PhysicalOperator& plan) {
+  CheckMayWrite(context, op.table.Cast<LaminaTableEntry>());
   const idx_t row_ids = plan.types.size() - RowIdCount(op.table.Cast<LaminaTableEntry>());
   auto& out = MakeUpdate(planner, op, row_ids);
   out.children.push_back(plan);
-  return out;
+  return WithTriggers(context, planner, op.table.Cast<LaminaTableEntry>(), out);
 }
 
 duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& context,
@@ -531,6 +578,9 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
               duckdb::vector<duckdb::unique_ptr<duckdb::MergeIntoOperator>>>
       actions;
   auto& table = op.table.Cast<LaminaTableEntry>();
+  CheckMayWrite(context, table);
+  Inserting inserting;
+  inserting.at_the_end = table.dependents().view.has_value();
   for (auto& [condition, bound] : op.actions) {
     auto& planned = actions[condition];
     for (auto& action : bound) {
@@ -572,7 +622,7 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
           out->op = planner.Make<InsertOperator>(
               op.return_chunk ? table.GetTypes()
                               : duckdb::vector<duckdb::LogicalType>{duckdb::LogicalType::BIGINT},
-              table, op.return_chunk, op.estimated_cardinality, Inserting());
+              table, op.return_chunk, op.estimated_cardinality, inserting);
           break;
         }
         case duckdb::MergeActionType::MERGE_ERROR:
@@ -586,12 +636,11 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
       planned.push_back(std::move(out));
     }
   }
-  (void)context;
   auto& out = planner.Make<duckdb::PhysicalMergeInto>(op.types, std::move(actions), op.row_id_start,
                                                       op.source_marker, /*parallel=*/false,
                                                       op.return_chunk);
   out.children.push_back(plan);
-  return out;
+  return WithTriggers(context, planner, table, out);
 }
 
 }  // namespace lamina::sql

@@ -1,6 +1,7 @@
 // SQL that makes a database again: definitions first, in an order in which each finds what it
-// names, then the rows, then what would get in their way (views, indexes).
+// names, then the rows, then what would get in their way (indexes, triggers) or reads them (views).
 #include <algorithm>
+#include <cctype>
 #include <set>
 #include <utility>
 
@@ -27,6 +28,23 @@ std::string Statement(std::string sql) {
   while (!sql.empty() && (sql.back() == ';' || sql.back() == '\n' || sql.back() == ' '))
     sql.pop_back();
   return sql + ";";
+}
+
+/// Whether the name stands in the statement as a word of its own.
+bool Mentions(const std::string& sql, const std::string& name) {
+  const auto lower = [](std::string text) {
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  };
+  const auto in_word = [&](size_t at) {
+    return at < sql.size() && (std::isalnum(static_cast<unsigned char>(sql[at])) || sql[at] == '_');
+  };
+  const std::string text = lower(sql);
+  const std::string word = lower(name);
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    if ((at == 0 || !in_word(at - 1)) && !in_word(at + word.size())) return true;
+  }
+  return false;
 }
 
 struct DumpTable {
@@ -93,7 +111,7 @@ Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
   ARROW_ASSIGN_OR_RAISE(
       const auto rows,
       Ask(fmt::format("SELECT schema_name, table_name, sql FROM duckdb_tables() WHERE {} AND "
-                      "table_name ILIKE $1 ORDER BY table_oid",
+                      "table_name ILIKE $1 AND tags['kind'] IS NULL ORDER BY table_oid",
                       kHere),
           like));
   ARROW_ASSIGN_OR_RAISE(
@@ -114,10 +132,14 @@ Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
   for (DumpTable& table : InOrder(std::move(tables)))
     out.tables.push_back({table.schema, table.name, table.sql, table.needs.contains(table.name)});
 
-  ARROW_RETURN_NOT_OK(add(&out.after,
-                          "SELECT sql FROM duckdb_indexes() WHERE database_name = "
-                          "current_database() AND table_name ILIKE $1 ORDER BY index_oid",
-                          like));
+  const auto indexes = [&](const char* of_views) {
+    return fmt::format(
+        "SELECT i.sql FROM duckdb_indexes() i JOIN duckdb_tables() t USING (database_name, "
+        "schema_name, table_name) WHERE database_name = current_database() AND table_name ILIKE $1 "
+        "AND (t.tags['kind'] IS NOT NULL) = {} ORDER BY index_oid",
+        of_views);
+  };
+  ARROW_RETURN_NOT_OK(add(&out.after, indexes("false"), like));
   if (all) {
     ARROW_ASSIGN_OR_RAISE(
         const auto macros,
@@ -130,10 +152,28 @@ Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
       out.after.push_back(fmt::format("CREATE MACRO {}.{}({}) AS {};", QuotedName(row[0]),
                                       QuotedName(row[1]), row[2], row[3]));
   }
+  ARROW_ASSIGN_OR_RAISE(
+      const auto views,
+      Ask(fmt::format("SELECT schema_name, view_name, sql FROM duckdb_views() WHERE {0} AND "
+                      "view_name ILIKE $1 UNION ALL SELECT schema_name, table_name, sql FROM "
+                      "duckdb_tables() WHERE {0} AND table_name ILIKE $1 AND tags['kind'] IS NOT "
+                      "NULL ORDER BY 1, 2",
+                      kHere),
+          like));
+  std::vector<DumpTable> queries;
+  for (const auto& row : views) {
+    // No catalogue tells what a view reads: the names of others in its text do, at worst too many.
+    DumpTable view{row[0], row[1], Statement(row[2]), {}};
+    for (const auto& other : views) {
+      if (other[1] != view.name && Mentions(view.sql, other[1])) view.needs.insert(other[1]);
+    }
+    queries.push_back(std::move(view));
+  }
+  for (const DumpTable& view : InOrder(std::move(queries))) out.after.push_back(view.sql);
+  ARROW_RETURN_NOT_OK(add(&out.after, indexes("true"), like));
   ARROW_RETURN_NOT_OK(add(&out.after,
-                          fmt::format("SELECT sql FROM duckdb_views() WHERE {} AND view_name ILIKE "
-                                      "$1 ORDER BY view_oid",
-                                      kHere),
+                          "SELECT sql FROM lamina_triggers() WHERE table_name ILIKE $1 ORDER BY "
+                          "schema_name, table_name, trigger_name",
                           like));
   if (all) {
     // Comments, and what ends with which table, once all are there.

@@ -326,7 +326,8 @@ Status Shell::Tables(const Words& words) {
 Status Shell::ListTables(const Words& words) {
   if (!words.empty()) return Describe(words);
   return ShowQuery(fmt::format(
-      "SELECT schema_name AS schema, table_name AS name, 'table' AS kind, column_count AS "
+      "SELECT schema_name AS schema, table_name AS name, coalesce(tags['kind'], 'table') AS kind, "
+      "column_count AS "
       "\"columns\" FROM duckdb_tables() WHERE {0} AND NOT internal UNION ALL SELECT schema_name, "
       "view_name, 'view', (SELECT count(*) FROM duckdb_columns() c WHERE c.database_oid = "
       "v.database_oid AND c.table_oid = v.view_oid) FROM duckdb_views() v WHERE {0} AND NOT "

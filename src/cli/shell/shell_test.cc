@@ -241,6 +241,28 @@ TEST_F(ShellTest, ADumpKeepsSequencesDefaultsNotNullAndComments) {
   EXPECT_EQ(Do("DROP VIEW v;\nDROP TABLE t;\nSELECT count(*) FROM duckdb_sequences();\n"), "2\n");
 }
 
+TEST_F(ShellTest, ADumpKeepsMaterializedViewsInAnOrderInWhichEachFindsWhatItReads) {
+  (void)Do(
+      "CREATE SCHEMA x;\nCREATE TABLE t (id INTEGER PRIMARY KEY);\nINSERT INTO t VALUES (1), (2);\n"
+      "CREATE VIEW z AS SELECT id FROM t;\n"
+      "CREATE MATERIALIZED VIEW y (\"the id\") AS SELECT id FROM z;\n"
+      "CREATE VIEW a AS SELECT \"the id\" AS i FROM y;\n"
+      "CREATE MATERIALIZED VIEW x.empty AS SELECT 1 AS one WITH NO DATA;\n"
+      "CREATE INDEX of_y ON y (\"the id\");\nCOMMENT ON MATERIALIZED VIEW y IS 'of z';\n");
+  ASSERT_EQ(errors_, "");
+  const std::string dump = Do(".dump");
+  EXPECT_EQ(dump.find("INSERT INTO \"y\""), std::string::npos) << dump;
+  Start({});
+  (void)Do(dump);
+  ASSERT_EQ(errors_, "") << dump;
+  EXPECT_EQ(Do(".dump"), dump);
+  EXPECT_EQ(Do(".mode csv\n.headers off\nSELECT sum(i) FROM a;\n"), "3\n");
+  EXPECT_EQ(Do("\\dt\n"),
+            "main,a,view,1\nmain,t,table,1\nmain,y,materialized view,1\nmain,z,view,1\n"
+            "x,empty,materialized view,1\n");
+  EXPECT_NE(ErrorOf("SELECT * FROM x.empty;").find("T2019"), std::string::npos);
+}
+
 TEST_F(ShellTest, ADumpKeepsIdentityColumnsThatTakeNoOtherValue) {
   (void)Do(
       "CREATE SCHEMA s;\nCREATE TABLE t (id INT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v "
@@ -261,6 +283,28 @@ TEST_F(ShellTest, ADumpKeepsIdentityColumnsThatTakeNoOtherValue) {
   EXPECT_EQ(errors_, "");
   (void)Do("INSERT INTO s.\"T 2\" VALUES (1, 1);\n");
   EXPECT_NE(errors_.find("T3006"), std::string::npos) << errors_;
+}
+
+TEST_F(ShellTest, ATriggerIsOneStatementAndADumpKeepsIt) {
+  // Its semicolons do not end it, on whatever lines they stand.
+  (void)Do(
+      "CREATE SCHEMA s;\nCREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);\n"
+      "CREATE TABLE log (id INTEGER, v TEXT);\n"
+      "CREATE TRIGGER \"a trigger\" AFTER INSERT OR UPDATE OF v ON t\n"
+      "  FOR EACH ROW WHEN (NEW.v <> 'END;')\nBEGIN\n"
+      "  INSERT INTO log VALUES (NEW.id, CASE WHEN OLD.v IS NULL THEN 'i' ELSE 'u' END);\n"
+      "  DELETE FROM log WHERE id < 0;  -- comment; with a semicolon\nEND;\n"
+      "INSERT INTO t VALUES (1, 'a');\n");
+  ASSERT_EQ(errors_, "");
+  const std::string dump = Do(".dump");
+  Start({});
+  (void)Do(dump);
+  ASSERT_EQ(errors_, "") << dump;
+  EXPECT_EQ(Do(".dump"), dump);
+  (void)Do("UPDATE t SET v = 'b';\n");
+  EXPECT_EQ(Do(".mode csv\n.headers off\nSELECT * FROM log ORDER BY v;\n"), "1,i\n1,u\n");
+  EXPECT_NE(Do(".schema t").find("CREATE TRIGGER \"a trigger\""), std::string::npos);
+  EXPECT_EQ(errors_, "");
 }
 
 TEST_F(ShellTest, ADumpOfOneTableLeavesTheOthersOut) {

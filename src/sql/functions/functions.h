@@ -16,5 +16,6 @@ void RegisterJson(duckdb::ExtensionLoader& loader);
 void RegisterSequences(duckdb::ExtensionLoader& loader);
 void RegisterOverloads(duckdb::ExtensionLoader& loader);
 void RegisterToChar(duckdb::ExtensionLoader& loader);
+void RegisterTriggers(duckdb::ExtensionLoader& loader);
 
 }  // namespace lamina::sql
