@@ -55,6 +55,10 @@ int Main(int argc, char** argv) {
                  "Close and open the database after every N statements, outside transactions");
   app.add_option("--flush-every", options.flush_every, "Flush after every N statements");
   app.add_option("--compact-every", options.compact_every, "Compact after every N statements");
+  std::string beside;
+  app.add_option("--beside", beside,
+                 "Run everything on a plain DuckDB too, which must answer the same")
+      ->check(CLI::IsMember({"duckdb"}));
   app.add_flag("--keep-going", options.keep_going, "Go on after a failure");
   app.add_flag("--verbose", verbose, "Name each file, and why files are skipped");
   app.add_option("files", arguments, "Files, or folders of .test files")->required();
@@ -63,6 +67,8 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+
+  options.beside_duckdb = !beside.empty();
 
   const fs::path scratch =
       fs::temp_directory_path() / fmt::format("lamina-slt-{}", static_cast<int>(getpid()));

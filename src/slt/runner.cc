@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <regex>
 #include <set>
@@ -20,6 +21,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "slt/answer.h"
+#include "slt/beside_duckdb.h"
 #include "slt/md5.h"
 
 namespace lamina::slt {
@@ -31,7 +34,6 @@ constexpr std::string_view kNotRegexMark = "<!REGEX>:";
 constexpr size_t kRegexTextMax = 20'000;
 constexpr size_t kShownLinesMax = 40;
 
-/// Values of `text` that are numbers may differ in the last digits: sums in parallel do.
 bool IsFloat(const std::string& type) { return type == "DOUBLE" || type == "FLOAT"; }
 
 bool CloseNumbers(const std::string& a, const std::string& b) {
@@ -108,8 +110,6 @@ std::string ErrorText(const Status& status) {
   return out;
 }
 
-using Rows = std::vector<std::vector<std::string>>;
-
 Record Substituted(Record record, const std::map<std::string, std::string>& variables) {
   for (const auto& [name, value] : variables) {
     record.sql = Substitute(record.sql, name, value);
@@ -144,6 +144,13 @@ class Run {
       Fail(fmt::format("{}: cannot open the database: {}", name_, ErrorText(status)));
       return outcome_;
     }
+    if (options_.beside_duckdb) {
+      if (Status status = BesideDuckDB::Open().Value(&beside_); !status.ok()) {
+        Fail(fmt::format("{}: cannot open DuckDB: {}", name_, MessageOf(status)));
+        return outcome_;
+      }
+      std::filesystem::create_directories(BesideScratch());
+    }
     variables_["TEST_DIR"] = options_.scratch;
     (void)Block(script->records);
     connections_.clear();
@@ -175,8 +182,13 @@ class Run {
     return SqlDatabase::Open(options_.database).Value(&sql_);
   }
 
-  Status Restart() {
+  void Disconnect() {
     connections_.clear();
+    if (beside_ != nullptr) beside_->Disconnect();
+  }
+
+  Status Restart() {
+    Disconnect();
     sql_ = nullptr;
     ++outcome_.restarts;
     return Open();
@@ -197,10 +209,15 @@ class Run {
     });
   }
 
-  static bool Applies(const Record& record, bool on_disk) {
-    const auto are_we = [&](const std::string& engine) {
-      return engine == "lamina" || engine == "duckdb" || engine == (on_disk ? "disk" : "memory");
-    };
+  bool Applies(const Record& record) const {
+    const std::string place = options_.database.empty() ? "memory" : "disk";
+    return AppliesTo(record, {"lamina", "duckdb", place});
+  }
+  bool AppliesBeside(const Record& record) const {
+    return beside_ != nullptr && AppliesTo(record, {"duckdb", "memory"});
+  }
+  static bool AppliesTo(const Record& record, const std::set<std::string>& names) {
+    const auto are_we = [&](const std::string& engine) { return names.contains(engine); };
     if (std::any_of(record.skip_if.begin(), record.skip_if.end(), are_we)) return false;
     return record.only_if.empty() ||
            std::any_of(record.only_if.begin(), record.only_if.end(), are_we);
@@ -209,9 +226,12 @@ class Run {
   /// False: nothing more is to be run.
   bool Block(const std::vector<Record>& records) {
     for (const Record& plain : records) {
-      if (!Applies(plain, !options_.database.empty())) continue;
       const int64_t failed = outcome_.failed;
       const Record record = Substituted(plain, variables_);
+      if (!Applies(record)) {
+        if (AppliesBeside(record)) OnlyBeside(record);
+        continue;
+      }
       if (!One(record)) return false;
       if (outcome_.failed > failed && !options_.keep_going) return false;
     }
@@ -235,7 +255,7 @@ class Run {
         }
         return Done(record, "restart", Restart());
       case RecordKind::kReconnect:
-        connections_.clear();
+        Disconnect();
         return true;
       case RecordKind::kHalt:
         return false;
@@ -271,17 +291,59 @@ class Run {
     return Done(record, "restart", Restart());
   }
 
-  void Statement(const Record& record) {
-    std::optional<int64_t> changed;
-    const Status status = [&]() -> Status {
+  /// Our answer, after it was compared with DuckDB's where that is asked for.
+  Answer Ask(const Record& record) {
+    Answer out;
+    out.status = [&]() -> Status {
       ARROW_ASSIGN_OR_RAISE(Connection * connection, Connect(record.connection));
       ARROW_ASSIGN_OR_RAISE(const auto result, connection->Execute(record.sql));
-      changed = result->changed_rows();
+      out.changed = result->changed_rows();
+      out.columns = result->columns();
       for (;;) {
         ARROW_ASSIGN_OR_RAISE(const bool more, result->NextRow());
         if (!more) return Status::OK();
+        auto& row = out.rows.emplace_back();
+        for (int i = 0; i < static_cast<int>(out.columns.size()); ++i)
+          row.push_back(ValueText(result->IsNull(i), result->Text(i)));
       }
     }();
+    if (AppliesBeside(record)) {
+      const Answer theirs = AskBeside(record);
+      // Rows that are sorted before they are compared have no order of their own.
+      const bool ordered = record.sort == SortMode::kNone && OrdersRows(record.sql);
+      if (const std::string other = Difference(out, theirs, ordered); !other.empty())
+        FailAt(record, "DuckDB answers otherwise", other);
+    }
+    return out;
+  }
+
+  /// Files that it writes are its own, so that each reads what it wrote.
+  std::string BesideScratch() const { return options_.scratch + "/duckdb"; }
+  Answer AskBeside(const Record& record) {
+    std::string sql = record.sql;
+    if (!options_.scratch.empty()) {
+      for (size_t at = 0; (at = sql.find(options_.scratch, at)) != std::string::npos;
+           at += BesideScratch().size())
+        sql.replace(at, options_.scratch.size(), BesideScratch());
+    }
+    return beside_->Run(record.connection, sql);
+  }
+  void OnlyBeside(const Record& record) {
+    if (record.kind != RecordKind::kStatement && record.kind != RecordKind::kQuery) return;
+    const Answer theirs = AskBeside(record);
+    if (record.expectation == Expectation::kMaybe ||
+        theirs.status.ok() == (record.expectation == Expectation::kOk))
+      return;
+    FailAt(record,
+           theirs.status.ok() ? "the statement should have failed on DuckDB"
+                              : "the statement failed on DuckDB",
+           theirs.status.ok() ? "" : Actual(theirs.status));
+  }
+
+  void Statement(const Record& record) {
+    const Answer answer = Ask(record);
+    const Status& status = answer.status;
+    const std::optional<int64_t>& changed = answer.changed;
     if (record.expectation == Expectation::kOk && !status.ok()) {
       FailAt(record, "the statement failed", Actual(status));
     } else if (record.expectation == Expectation::kError && status.ok()) {
@@ -328,20 +390,10 @@ class Run {
   }
 
   void Query(const Record& record) {
-    Rows rows;
+    Answer answer = Ask(record);
     std::vector<std::string> types;
-    const Status status = [&]() -> Status {
-      ARROW_ASSIGN_OR_RAISE(Connection * connection, Connect(record.connection));
-      ARROW_ASSIGN_OR_RAISE(const auto result, connection->Execute(record.sql));
-      for (const SqlColumn& column : result->columns()) types.push_back(column.type);
-      for (;;) {
-        ARROW_ASSIGN_OR_RAISE(const bool more, result->NextRow());
-        if (!more) return Status::OK();
-        auto& row = rows.emplace_back();
-        for (int i = 0; i < static_cast<int>(types.size()); ++i)
-          row.push_back(ValueText(result->IsNull(i), result->Text(i)));
-      }
-    }();
+    for (const SqlColumn& column : answer.columns) types.push_back(column.type);
+    const Status& status = answer.status;
     if (!status.ok()) {
       FailAt(record, "the query failed", Actual(status));
       return;
@@ -351,7 +403,7 @@ class Run {
                                  record.types.size(), fmt::join(types, ", ")));
       return;
     }
-    Compare(record, std::move(rows), types);
+    Compare(record, std::move(answer.rows), types);
   }
 
   void Compare(const Record& record, Rows rows, const std::vector<std::string>& types) {
@@ -454,7 +506,7 @@ class Run {
     }
     if (type == "BOOLEAN")
       return (expected == "1" && actual == "true") || (expected == "0" && actual == "false");
-    return IsFloat(type) && CloseNumbers(expected, actual);
+    return SameText(expected, actual, type);
   }
 
   bool Require(const Record& record) {
@@ -522,6 +574,7 @@ class Run {
   std::shared_ptr<Database> memory_;
   std::shared_ptr<SqlDatabase> sql_;
   std::map<std::string, std::unique_ptr<Connection>> connections_;
+  std::unique_ptr<BesideDuckDB> beside_;  // or null
 
   std::map<std::string, std::string> variables_, loop_variables_;
   std::map<std::string, std::string> labels_;
@@ -532,6 +585,10 @@ class Run {
 };
 
 }  // namespace
+
+bool SameText(const std::string& a, const std::string& b, const std::string& type) {
+  return a == b || (IsFloat(type) && CloseNumbers(a, b));
+}
 
 std::string ValueText(bool is_null, std::string_view text) {
   if (is_null) return "NULL";

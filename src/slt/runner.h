@@ -22,6 +22,11 @@ struct RunOptions {
   int64_t restart_every = 0;
   int64_t flush_every = 0;
   int64_t compact_every = 0;
+  /// Each statement is also run on a plain DuckDB in memory, whose answer must be the same: names
+  /// and types of the columns, rows (in order where the statement orders them), rows changed, and
+  /// whether it fails. Records for lamina alone (onlyif lamina, skipif duckdb) are not run there,
+  /// and those for DuckDB alone (skipif lamina) only there.
+  bool beside_duckdb = false;
   /// Goes on after a failure.
   bool keep_going = false;
 };
@@ -41,5 +46,9 @@ FileOutcome RunScript(const std::string& name, std::string_view text, const RunO
 
 /// A value as result files write it: NULL, (empty), and everything else on one line without tabs.
 std::string ValueText(bool is_null, std::string_view text);
+
+/// Whether two values of a column of this type are the same: DOUBLE and FLOAT may differ by a
+/// billionth, as sums in parallel do.
+bool SameText(const std::string& a, const std::string& b, const std::string& type);
 
 }  // namespace lamina::slt

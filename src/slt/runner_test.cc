@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "slt/beside_duckdb.h"
 #include "slt/md5.h"
 
 namespace lamina::slt {
@@ -192,6 +193,84 @@ TEST_F(RunnerTest, BooleansMayBeDigitsAndDoublesDifferByABillionth) {
   EXPECT_EQ(Failures("query IR\nSELECT true, 0.1::DOUBLE + 0.2::DOUBLE\n----\n1\t0.3\n"), "");
   EXPECT_EQ(Failures("query T\nSELECT 'abc'\n----\n<REGEX>:a.c\n"), "");
   EXPECT_NE(Failures("query T\nSELECT 'abc'\n----\n<!REGEX>:a.c\n"), "");
+}
+
+class BesideDuckDBTest : public RunnerTest {
+ protected:
+  BesideDuckDBTest() { options_.beside_duckdb = true; }
+};
+
+TEST_F(BesideDuckDBTest, WhatIsAlikePasses) {
+  const auto outcome = Run(
+      "statement ok\nCREATE TABLE t (a INTEGER PRIMARY KEY, b DOUBLE, c TIMESTAMPTZ)\n\n"
+      "statement count 2\nINSERT INTO t VALUES (2, 0.1, '2024-01-01'), (1, 2e300, NULL)\n\n"
+      "query IRT rowsort\nSELECT a, b, c IS NULL FROM t\n----\n1\t2e300\ttrue\n2\t0.1\tfalse\n\n"
+      "statement error T3003\nINSERT INTO t (a) VALUES (1)\n\n"
+      "statement ok other\nBEGIN\n\nstatement ok other\nDELETE FROM t\n\n"
+      "query I\nSELECT count(*) FROM t\n----\n2\n\nreconnect\n\n"
+      "query I other\nSELECT count(*) FROM t\n----\n2\n");
+  EXPECT_EQ(outcome.failed, 0) << failures_[0];
+}
+
+TEST_F(BesideDuckDBTest, RowsWithoutAnOrderAreComparedSorted) {
+  // Ours come by the key, DuckDB's as they were inserted.
+  EXPECT_EQ(Failures("statement ok\nCREATE TABLE t (a INTEGER PRIMARY KEY)\n\n"
+                     "statement ok\nINSERT INTO t VALUES (2), (1)\n\n"
+                     "query I\nSELECT a FROM t\n----\n1\n2\n\n"
+                     "query I\nSELECT a FROM t ORDER BY a DESC\n----\n2\n1\n"),
+            "");
+  EXPECT_FALSE(OrdersRows("SELECT a FROM (SELECT a FROM t ORDER BY a)"));
+  EXPECT_FALSE(OrdersRows("SELECT 'ORDER BY' FROM t LIMIT 1"));
+  EXPECT_TRUE(OrdersRows("SELECT a FROM t UNION SELECT 1 ORDER BY 1"));
+  EXPECT_TRUE(OrdersRows("INSERT INTO t VALUES (1) RETURNING a"));
+  Answer ours;
+  ours.columns = {{"a", "INTEGER"}};
+  ours.rows = {{"1"}, {"2"}};
+  Answer theirs = ours;
+  theirs.rows = {{"2"}, {"1"}};
+  EXPECT_EQ(Difference(ours, theirs, false), "");
+  EXPECT_EQ(Difference(ours, theirs, true),
+            "LaminaDB's rows:\n  1\n  2\nDuckDB's rows:\n  2\n  1\n");
+}
+
+TEST_F(BesideDuckDBTest, EveryKindOfDifferenceIsReported) {
+  // Each engine gets a table of its own, so that the query is answered otherwise.
+  const auto with_tables = [&](const std::string& ours, const std::string& theirs) {
+    return Failures("onlyif lamina\nstatement ok\nCREATE TABLE t AS " + ours +
+                    "\n\nskipif lamina\nstatement ok\nCREATE TABLE t AS " + theirs +
+                    "\n\nquery I\nSELECT * FROM t\n----\n1\n");
+  };
+  EXPECT_EQ(with_tables("SELECT 1 AS a", "SELECT 1 AS a"), "");
+  EXPECT_EQ(with_tables("SELECT 1 AS a", "SELECT 2 AS a"),
+            "x.test:9: DuckDB answers otherwise\n  SELECT * FROM t\nLaminaDB's rows:\n  "
+            "1\nDuckDB's rows:\n  2\n");
+  EXPECT_NE(with_tables("SELECT 1 AS a", "SELECT 1 AS b")
+                .find("LaminaDB's columns: a INTEGER\nDuckDB's columns: b INTEGER"),
+            std::string::npos);
+  EXPECT_NE(with_tables("SELECT 1 AS a", "SELECT 1::BIGINT AS a")
+                .find("LaminaDB's columns: a INTEGER\nDuckDB's columns: a BIGINT"),
+            std::string::npos);
+  EXPECT_NE(with_tables("SELECT 1 AS a", "SELECT 1 AS a UNION ALL SELECT 1").find("DuckDB's rows"),
+            std::string::npos);
+  EXPECT_NE(Failures("statement maybe\nSAVEPOINT a\n\nstatement ok\nBEGIN; SAVEPOINT a\n")
+                .find("LaminaDB succeeds\nDuckDB fails: Parser Error"),
+            std::string::npos);
+  EXPECT_NE(Failures("onlyif lamina\nstatement ok\nCREATE TABLE t AS SELECT 1 AS a\n\n"
+                     "skipif lamina\nstatement ok\nCREATE TABLE t (a INTEGER)\n\n"
+                     "statement ok\nDELETE FROM t\n")
+                .find("LaminaDB changes 1 rows\nDuckDB changes 0 rows"),
+            std::string::npos);
+  EXPECT_NE(
+      Failures("skipif lamina\nstatement ok\nSELEC 1\n").find("the statement failed on DuckDB"),
+      std::string::npos);
+}
+
+TEST_F(BesideDuckDBTest, EachReadsTheFilesThatItWrote) {
+  EXPECT_EQ(Failures("onlyif lamina\nstatement ok\nCOPY (SELECT 1 AS a) TO '__TEST_DIR__/a.csv'\n\n"
+                     "skipif lamina\nstatement ok\nCOPY (SELECT 1 AS a) TO '__TEST_DIR__/a.csv'\n\n"
+                     "query I\nSELECT a FROM '__TEST_DIR__/a.csv'\n----\n1\n"),
+            "");
+  EXPECT_TRUE(fs::exists(directory_ / "scratch/duckdb/a.csv"));
 }
 
 }  // namespace

@@ -16,8 +16,11 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "sql/alter_constraint.h"
+#include "sql/constraint_names.h"
 #include "sql/error_translation.h"
 #include "sql/identity.h"
+#include "sql/json_arrows.h"
 #include "sql/lexer.h"
 #include "sql/materialized_view.h"
 #include "sql/reference_actions.h"
@@ -113,6 +116,24 @@ Status CheckText(std::string_view sql) {
     if (lead < 0xc2 || letter.size() < size || !duckdb::Value::StringIsValid(letter.data(), size))
       return MakeSqlError("T4011", "the text is not valid UTF-8", "", at);
     at += size;
+  }
+  return Status::OK();
+}
+
+/// The binder's work and memory grow with the square of a chain of UNION.
+Status CheckLength(std::string_view sql, const StatementSpan& span) {
+  constexpr int kSetOperationsMax = 5000;
+  int count = 0;
+  for (const Token& token : span.tokens) {
+    if (!Is(token, sql, "UNION") && !Is(token, sql, "INTERSECT") && !Is(token, sql, "EXCEPT"))
+      continue;
+    if (++count <= kSetOperationsMax) continue;
+    return WithExcerpt(
+        MakeSqlError("T4013",
+                     fmt::format("a statement has more than {} UNION, INTERSECT and EXCEPT",
+                                 kSetOperationsMax),
+                     "VALUES lists rows", token.begin),
+        sql);
   }
   return Status::OK();
 }
@@ -254,6 +275,7 @@ class StatementImpl final : public SqlStatement {
   ConnectionImpl* const connection_;
   const std::string text_;
   ColumnClauses clauses_;
+  std::vector<size_t> brackets_;                            // see BindJsonArrows
   duckdb::unique_ptr<duckdb::PreparedStatement> prepared_;  // null: the session runs it itself
   bool strict_ = false;                                     // strict_mode when it was planned
   std::vector<std::string> types_;
@@ -347,6 +369,7 @@ class ConnectionImpl final : public Connection {
   // For StatementImpl.
   const SessionSettings& settings() const { return state_->settings; }
   duckdb::Connection& duck() { return duck_; }
+  void SayBrackets(const std::vector<size_t>& brackets) { brackets_ = brackets; }
   Status CheckNotAborted() const {
     if (!aborted_) return Status::OK();
     return MakeSqlError("T5003",
@@ -403,6 +426,7 @@ class ConnectionImpl final : public Connection {
       return RunControl(*control);
     }
     ARROW_RETURN_NOT_OK(CheckNotAborted());
+    if (Status status = CheckLength(sql, span); !status.ok()) return Failed(std::move(status));
     const auto trigger = ParseTriggerStatement(sql, span);
     if (!trigger.ok()) return Failed(WithExcerpt(trigger.status(), sql));
     if (trigger->has_value()) {
@@ -425,6 +449,10 @@ class ConnectionImpl final : public Connection {
     const auto overriding = TakeOverriding(span, &text);
     if (!overriding.ok()) return Failed(WithExcerpt(overriding.status(), sql));
     if (view->kind != ViewStatement::Kind::kNone) EndLeftover();
+    const auto names = TakeConstraintNames(span.tokens, span.begin, text);
+    const auto constraint = TakeConstraintChange(span, &text);
+    // Last, as it moves what follows.
+    brackets_ = constraint ? std::vector<size_t>() : BindJsonArrows(span, &text);
     Result<std::unique_ptr<SqlResult>> result =
         AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
           if (const std::string show = ShowSetting(*duck_.context, span, sql); !show.empty())
@@ -439,6 +467,9 @@ class ConnectionImpl final : public Connection {
             ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statement));
             ARROW_RETURN_NOT_OK(
                 WithExcerpt(PutViewStatement(*duck_.context, *view, &statement), sql));
+            ARROW_RETURN_NOT_OK(PutConstraintNames(names, *statement));
+            if (constraint)
+              ARROW_RETURN_NOT_OK(PutConstraintChange(*duck_.context, *constraint, *statement));
             if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
             ARROW_RETURN_NOT_OK(SayColumnClauses(*clauses, *statement));
             state_->view_statement = view->kind;
@@ -463,7 +494,7 @@ class ConnectionImpl final : public Connection {
           if (last == nullptr) last = MakeResult(ResultParts{});
           return last;
         });
-    if (!result.ok()) return Failed(result.status());
+    if (!result.ok()) return Failed(AtPlaceInText(result.status(), brackets_, span.begin, sql));
     return result;
   }
 
@@ -548,8 +579,9 @@ class ConnectionImpl final : public Connection {
         break;
     }
     parts.commit = state_->commit;
-    parts.on_error = [this, text = std::string(sql), offset](const duckdb::ErrorData& error) {
-      return Failed(Translate(error, text, offset));
+    parts.on_error = [this, text = std::string(sql), offset,
+                      brackets = brackets_](const duckdb::ErrorData& error) {
+      return Failed(AtPlaceInText(Translate(error, text, offset), brackets, offset, text));
     };
     parts.on_end = [this, limits = running_.get()] {
       if (running_.get() == limits) running_ = nullptr;
@@ -705,6 +737,7 @@ class ConnectionImpl final : public Connection {
   const duckdb::shared_ptr<SessionState> state_;
   bool in_block_ = false;
   bool aborted_ = false;
+  std::vector<size_t> brackets_;  // put into the text of the statement under way
   std::function<bool(const SqlProgress&)> progress_callback_;
   /// Of the statement under way; null: it has none. Ends before duck_, which it interrupts.
   std::unique_ptr<LimitsOfStatement> running_;
@@ -784,6 +817,7 @@ Status StatementImpl::Init() {
   ARROW_ASSIGN_OR_RAISE(const Control control, ControlParser(text_, spans[0]).Parse());
   if (control.kind != ControlKind::kNone) return Status::OK();
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
+  ARROW_RETURN_NOT_OK(CheckLength(text_, spans[0]));
   const auto trigger = ParseTriggerStatement(text_, spans[0]);
   if (!trigger.ok()) return WithExcerpt(trigger.status(), text_);
   if (trigger->has_value()) return Status::OK();
@@ -798,7 +832,10 @@ Status StatementImpl::Init() {
   clauses_ = *std::move(clauses);
   const auto overriding = TakeOverriding(spans[0], &statement);
   if (!overriding.ok()) return WithExcerpt(overriding.status(), text_);
-  return AtDuckDBBorder(text_, 0, [&]() -> Status {
+  const auto names = TakeConstraintNames(spans[0].tokens, spans[0].begin, statement);
+  const auto constraint = TakeConstraintChange(spans[0], &statement);
+  if (!constraint) brackets_ = BindJsonArrows(spans[0], &statement);
+  const Status status = AtDuckDBBorder(text_, 0, [&]() -> Status {
     auto& context = *connection_->duck().context;
     auto statements = context.ParseStatements(statement);
     if (statements.size() != 1) {
@@ -806,6 +843,8 @@ Status StatementImpl::Init() {
           "T4007", fmt::format("one statement can be prepared: statements={}", statements.size()));
     }
     ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statements[0]));
+    ARROW_RETURN_NOT_OK(PutConstraintNames(names, *statements[0]));
+    if (constraint) ARROW_RETURN_NOT_OK(PutConstraintChange(context, *constraint, *statements[0]));
     ARROW_RETURN_NOT_OK(CheckIdentity(context, *statements[0], *overriding));
     ARROW_RETURN_NOT_OK(CheckSetting(*statements[0]));
     strict_ = connection_->settings().strict_mode;
@@ -828,6 +867,7 @@ Status StatementImpl::Init() {
     }
     return Status::OK();
   });
+  return AtPlaceInText(status, brackets_, spans[0].begin, text_);
 }
 
 Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& parameters) {
@@ -838,7 +878,8 @@ Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& p
     return MakeSqlError("T4007", fmt::format("wrong number of parameters: expected={} given={}",
                                              types_.size(), parameters.size()));
   }
-  return AtDuckDBBorder(text_, 0, [&]() -> Result<std::unique_ptr<SqlResult>> {
+  connection_->SayBrackets(brackets_);
+  auto result = AtDuckDBBorder(text_, 0, [&]() -> Result<std::unique_ptr<SqlResult>> {
     duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
     ARROW_RETURN_NOT_OK(
         connection_->SayColumnClauses(clauses_, *prepared_->data->unbound_statement));
@@ -853,6 +894,8 @@ Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& p
         },
         prepared_->GetStatementType() == duckdb::StatementType::SELECT_STATEMENT);
   });
+  if (!result.ok()) return AtPlaceInText(result.status(), brackets_, 0, text_);
+  return result;
 }
 
 }  // namespace

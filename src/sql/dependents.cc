@@ -38,6 +38,7 @@ nlohmann::json ToJson(const IndexDefinition& index, uint64_t table) {
                         {"role", NameOf(index.role)},
                         {"unique", index.unique},
                         {"columns", index.columns}};
+  if (index.named) out["named"] = true;
   if (!index.comment.empty()) out["comment"] = index.comment;
   return out;
 }
@@ -46,6 +47,7 @@ IndexDefinition ToIndex(std::string storage, const nlohmann::json& row) {
   IndexDefinition out;
   out.storage = std::move(storage);
   out.name = row.at("name");
+  out.named = row.value("named", false);
   const std::string role = row.at("role");
   out.role = role == "unique"        ? IndexDefinition::Role::kUnique
              : role == "foreign_key" ? IndexDefinition::Role::kForeignKey
@@ -172,6 +174,7 @@ std::map<uint64_t, Dependents> ReadDependents(const std::map<std::string, nlohma
     } else if (key.starts_with("foreign_key/")) {
       ForeignKey foreign;
       foreign.object = key;
+      foreign.name = row.value("name", "");
       foreign.table = row.at("table");
       foreign.references = row.at("references");
       foreign.columns = row.at("columns").get<std::vector<std::string>>();
@@ -255,6 +258,7 @@ void PutForeignKey(duckdb::ClientContext& context, LaminaCatalog& catalog,
                         {"references", key.references},
                         {"columns", key.columns},
                         {"referenced", key.referenced}};
+  if (!key.name.empty()) row["name"] = key.name;
   if (key.on_delete != ReferenceAction::kNoAction)
     row["on_delete"] = kActions[static_cast<size_t>(key.on_delete)];
   if (key.on_update != ReferenceAction::kNoAction)

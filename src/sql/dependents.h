@@ -34,6 +34,7 @@ class LaminaTransaction;
 /// Our name as the writer of tables with dependents (db::kWriterKey).
 inline constexpr char kSqlWriter[] = "SQL";
 inline constexpr char kIndexTablePrefix[] = "_lamina_index_";
+inline constexpr char kOwnTablePrefix[] = "_lamina_";  ///< Of all tables that SQL does not show.
 inline constexpr char kEntryColumn[] = "entry";
 inline constexpr char kRowColumn[] = "row";
 
@@ -44,7 +45,8 @@ struct IndexDefinition {
     kForeignKey,  ///< Finds the rows that refer to one.
   };
   std::string storage;  ///< The hidden table.
-  std::string name;     ///< Of constraints: as PostgreSQL would name them.
+  std::string name;     ///< Of constraints: as PostgreSQL would name them, unless they are
+  bool named = false;   ///< named by the user.
   Role role = Role::kIndex;
   bool unique = false;
   std::vector<std::string> columns;
@@ -61,6 +63,7 @@ enum class ReferenceAction : uint8_t {
 
 struct ForeignKey {
   std::string object;       ///< Its row's key in kObjectTable.
+  std::string name;         ///< "" when it was given none.
   uint64_t table = 0;       ///< Whose rows refer.
   uint64_t references = 0;  ///< To whose; may be the same.
   std::vector<std::string> columns;

@@ -393,8 +393,8 @@ constexpr Pattern kPatterns[] = {
     {"cannot use CASCADE, SET NULL or SET DEFAULT", "T4009",
      "NO ACTION and RESTRICT refuse the change of a row that is referred to"},
     {"foreign keys must be", "T2015", ""},
-    {"ALTER TABLE option yet", "T4009",
-     "of constraints, UNIQUE has another way: CREATE UNIQUE INDEX"},
+    {"don't know what type", "T5014", "a Parquet file that is read is damaged"},
+    {"ALTER TABLE option yet", "T4009", "docs/guide/sql.md lists the changes that there are"},
     {"main key table of", "T2013", "DROP the table that refers to it first"},
     {"depends on it", "T2013", ""},
     {"depend on it", "T2013", "CASCADE drops these too"},
@@ -524,6 +524,27 @@ std::optional<Diagnosis> OfFile(const DuckDBError& error) {
   constexpr std::string_view kMalformed = "Malformed JSON in file \"";
   constexpr std::string_view kColumn = "Error when converting column \"";
   Diagnosis out{std::string(ByType(error.type, "")), "", "", ""};
+  if (constexpr std::string_view kSniffer = "Error when sniffing file \"";
+      m.starts_with(kSniffer)) {
+    // A page of what was tried; the file's columns against the table's is what says something.
+    const std::string file =
+        m.substr(kSniffer.size(), m.find('"', kSniffer.size()) - kSniffer.size());
+    constexpr std::string_view kSet = "they contain: ";
+    constexpr std::string_view kFound = "found by the sniffer: ";
+    const size_t set = m.find(kSet);
+    const size_t found = m.find(kFound);
+    const auto number = [&](size_t at) {
+      return m.substr(at, m.find_first_not_of("0123456789", at) - at);
+    };
+    out.message =
+        set == std::string::npos || found == std::string::npos
+            ? "it cannot be made out how a CSV file is written: file=" + file
+            : fmt::format("the columns of a CSV file do not fit: file={} expected={} found={}",
+                          file, number(set + kSet.size()), number(found + kFound.size()));
+    out.hint =
+        "options such as HEADER, DELIMITER, NULL_PADDING and AUTO_DETECT say how the file is read";
+    return out;
+  }
   if (m.starts_with(kCsv) && Has(m, kCsvFile)) {
     std::string place =
         fmt::format("file={} line={}", Line(m.substr(m.find(kCsvFile) + kCsvFile.size())),

@@ -78,6 +78,16 @@ Status Make(std::string_view code, std::string message, std::string hint,
             std::optional<size_t> position, std::string excerpt,
             std::optional<ErrorCode> error_code = {}) {
   const ErrorCodeRow& row = FindErrorCode(code);
+  // What a message repeats may be as long as the statement.
+  constexpr size_t kMessageMax = 2000;
+  if (message.size() > kMessageMax) {
+    size_t end = kMessageMax / 2;
+    while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xc0) == 0x80) --end;
+    size_t behind = message.size() - kMessageMax / 4;
+    while (behind < message.size() && (static_cast<unsigned char>(message[behind]) & 0xc0) == 0x80)
+      ++behind;
+    message = message.substr(0, end) + "…" + message.substr(behind);
+  }
   SqlError error{std::string(row.code), std::string(row.sqlstate), position, std::move(excerpt)};
   return MakeError(std::make_shared<SqlErrorDetail>(
       error_code.value_or(row.error), std::move(message), std::move(hint), std::move(error)));

@@ -25,6 +25,8 @@
 #include <fmt/format.h>
 
 #include "sql/alter_column.h"
+#include "sql/alter_constraint.h"
+#include "sql/constraint_names.h"
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
@@ -35,6 +37,7 @@
 #include "sql/transaction.h"
 #include "sql/trigger.h"
 #include "sql/types.h"
+#include "sql/view_dependents.h"
 
 namespace lamina::sql {
 
@@ -88,11 +91,9 @@ bool SaysView(duckdb::ClientContext& context) {
 
 /// T2015.
 void CheckName(const std::string& table) {
-  for (const char* prefix : {kIndexTablePrefix, kViewQueryPrefix}) {
-    if (!table.starts_with(prefix)) continue;
-    Throw(MakeSqlError("T2015", fmt::format("names that begin with {} are the database's own: {}",
-                                            prefix, table)));
-  }
+  if (!table.starts_with(kOwnTablePrefix)) return;
+  Throw(MakeSqlError("T2015", fmt::format("names that begin with {} are the database's own: {}",
+                                          kOwnTablePrefix, table)));
 }
 
 /// What the statement's text says of columns beyond DuckDB's grammar.
@@ -108,32 +109,6 @@ std::string Text(const duckdb::CreateInfo& info) {
   copy->schema.clear();
   copy->on_conflict = duckdb::OnCreateConflict::ERROR_ON_CONFLICT;
   return copy->ToString();
-}
-
-/// "the index by_n": the first that could not stand another type of the column; "": nothing.
-std::string WhatNeedsTheTypeOf(const LaminaTableEntry& table, const std::string& column) {
-  const auto in = [&](const std::vector<std::string>& columns) {
-    return std::find(columns.begin(), columns.end(), column) != columns.end();
-  };
-  const Dependents& dependents = table.dependents();
-  for (const ForeignKey& key : dependents.referenced_by) {
-    if (in(key.referenced))
-      return key.table == key.references ? "a foreign key" : "a foreign key of another table";
-  }
-  for (const ForeignKey& key : dependents.foreign_keys)
-    if (in(key.columns)) return "a foreign key";
-  for (const IndexDefinition& index : dependents.indexes) {
-    if (!in(index.columns)) continue;
-    switch (index.role) {
-      case IndexDefinition::Role::kIndex:
-        return "the index " + index.name;
-      case IndexDefinition::Role::kUnique:
-        return "a UNIQUE constraint";
-      case IndexDefinition::Role::kForeignKey:
-        return "a foreign key";
-    }
-  }
-  return "";
 }
 
 }  // namespace
@@ -265,7 +240,8 @@ bool LaminaSchemaEntry::MayCreate(duckdb::ClientContext& context, CatalogType ty
       drop.schema = name;
       drop.name = entry_name;
       drop.allow_drop_internal = true;
-      DropEntry(context, drop);
+      // Views find the new one in its place.
+      DropAlone(context, drop);
       return true;
     }
     default:
@@ -326,7 +302,9 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
                                        [&](const auto& other) { return other.columns == names; });
         if (twice) break;
         IndexDefinition index;
-        index.name = ConstraintName(info.table, names, "key");
+        index.name = NameOf(unique);
+        index.named = !index.name.empty();
+        if (!index.named) index.name = ConstraintName(info.table, names, "key");
         index.role = IndexDefinition::Role::kUnique;
         index.unique = true;
         index.columns = std::move(names);
@@ -395,6 +373,7 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
                     : *Created(context, CatalogType::TABLE_ENTRY, constraint->info.table);
     const auto& target = to.Cast<LaminaTableEntry>();
     ForeignKey foreign;
+    foreign.name = NameOf(*constraint);
     const ReferenceActions actions = ReferenceActionsOf(info, number++);
     foreign.on_delete = actions.on_delete;
     foreign.on_update = actions.on_update;
@@ -512,6 +491,17 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateCollation(
 }
 
 void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropInfo& info) {
+  const bool macro = info.type == CatalogType::MACRO_ENTRY;
+  if (!macro && info.type != CatalogType::TABLE_MACRO_ENTRY &&
+      info.type != CatalogType::TABLE_ENTRY && info.type != CatalogType::VIEW_ENTRY)
+    return DropAlone(context, info);
+  const WorkingViews views(context, lamina(), info.name);
+  if (macro) CheckNoTableCalls(context, lamina(), info.name);
+  DropAlone(context, info);
+  views.Check(context, KindOf(info.type), info.name, info.cascade);
+}
+
+void LaminaSchemaEntry::DropAlone(duckdb::ClientContext& context, duckdb::DropInfo& info) {
   Entries& entries = Current(context).Of(info.type);
   const auto it = entries.find(info.name);
   if (it == entries.end()) {
@@ -802,6 +792,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
             visit(said.columns.GetColumnMutable(column.Logical()).GeneratedExpressionMutable());
         }
       };
+  std::optional<WorkingViews> views;  // of a column that is dropped
   using duckdb::AlterTableType;
   switch (info.alter_table_type) {
     case AlterTableType::RENAME_TABLE: {
@@ -881,6 +872,7 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       const auto& remove = info.Cast<duckdb::RemoveColumnInfo>();
       if (!entry.ColumnExists(remove.removed_column) && remove.if_column_exists) return;
       check_column(remove.removed_column);
+      views.emplace(context, lamina(), entry.name);
       const std::string column = entry.GetColumn(remove.removed_column).Name();
       for (const std::string& key : entry.table().key) {
         if (key == column)
@@ -908,11 +900,11 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       check_column(change.column_name);
       const std::string column = entry.GetColumn(change.column_name).Name();
       check_not_generated(column);
-      if (const std::string needed_by = WhatNeedsTheTypeOf(entry, column); !needed_by.empty()) {
+      if (const auto need = WhatNeedsTheTypeOf(context, entry, column); !need.what.empty()) {
         Throw(MakeSqlError("T2013",
                            fmt::format("{} needs the type of this column: table={} column={}",
-                                       needed_by, entry.name, column),
-                           "DROP it, change the type, and make it again"));
+                                       need.what, entry.name, column),
+                           need.drop + ", change the type, and make it again"));
       }
       ChangeType(context, entry, column, change.target_type, change.expression.get());
       rebuild([&](duckdb::ColumnDefinition& of) {
@@ -951,8 +943,12 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
       DropNotNull(context, entry, entry.GetColumn(change.column_name).Name());
       break;
     }
-    default:
-      ThrowUnsupported("this ALTER TABLE is not there yet");
+    default: {
+      const auto* change = dynamic_cast<const ChangeConstraintInfo*>(&info);
+      if (change == nullptr) ThrowUnsupported("this ALTER TABLE is not there yet");
+      ChangeConstraint(context, entry, *change, &said);
+      break;
+    }
   }
   // NOT NULL and the key count columns, which may have moved: what the database says of them holds.
   for (auto it = said.constraints.begin(); it != said.constraints.end();) {
@@ -966,6 +962,10 @@ void LaminaSchemaEntry::AlterTable(duckdb::ClientContext& context, duckdb::Alter
     lamina().DeleteObject(context, LaminaCatalog::ObjectKey("table", name, entry.name));
   lamina().PutObject(context, LaminaCatalog::ObjectKey("table", name, new_name),
                      DescribeTable(said));
+  if (views) {
+    const auto& remove = info.Cast<duckdb::RemoveColumnInfo>();
+    views->Check(context, "column", remove.removed_column, remove.cascade);
+  }
 }
 
 }  // namespace lamina::sql

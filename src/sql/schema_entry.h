@@ -45,10 +45,13 @@ class LaminaSchemaEntry final : public duckdb::SchemaCatalogEntry {
                                                         duckdb::CreateTypeInfo& info) override;
   duckdb::optional_ptr<duckdb::CatalogEntry> LookupEntry(
       duckdb::CatalogTransaction transaction, const duckdb::EntryLookupInfo& lookup) override;
+  /// T2013 when another object needs it.
   void DropEntry(duckdb::ClientContext& context, duckdb::DropInfo& info) override;
   void Alter(duckdb::CatalogTransaction transaction, duckdb::AlterInfo& info) override;
 
  private:
+  /// DropEntry without regard to views and macros.
+  void DropAlone(duckdb::ClientContext& context, duckdb::DropInfo& info);
   using Entries = duckdb::case_insensitive_map_t<duckdb::unique_ptr<duckdb::CatalogEntry>>;
 
   LaminaCatalog& lamina() { return static_cast<LaminaCatalog&>(catalog); }

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "catalog/schema.h"
+#include "sql/constraint_names.h"
 #include "sql/error_translation.h"
 #include "sql/materialized_view.h"
 #include "sql/reference_actions.h"
@@ -267,18 +268,28 @@ duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(
   for (const auto& field : table.schema->fields()) {
     if (lamina::catalog::RefusesNull(*field) || is_key(field->name())) add_not_null(field->name());
   }
+  size_t check = 0;
+  const auto name_of_check = [&](size_t number) -> std::string {
+    const auto names = definition->find("check_names");
+    return names == definition->end() ? "" : names->at(number).get<std::string>();
+  };
   if (said != nullptr) {
     for (const auto& constraint : said->constraints) {
       if (constraint->type == duckdb::ConstraintType::NOT_NULL) {
         const auto& of = constraint->Cast<duckdb::NotNullConstraint>();
         add_not_null(said->columns.GetColumn(of.index).Name());
       } else if (constraint->type == duckdb::ConstraintType::CHECK) {
-        out->constraints.push_back(constraint->Copy());
+        out->constraints.push_back(WithName(*constraint, name_of_check(check++)));
       }
     }
   }
-  const auto add_unique = [&](const std::vector<std::string>& names, bool is_primary) {
-    if (names.size() == 1) {
+  const auto add_unique = [&](const std::vector<std::string>& names, bool is_primary,
+                              const std::string& name = {}) {
+    if (!name.empty()) {
+      const duckdb::UniqueConstraint unique(
+          duckdb::vector<duckdb::string>(names.begin(), names.end()), is_primary);
+      out->constraints.push_back(WithName(unique, name));
+    } else if (names.size() == 1) {
       // Written beside its column, as DuckDB does.
       out->constraints.push_back(duckdb::make_uniq<duckdb::UniqueConstraint>(
           out->columns.GetColumn(names[0]).Logical(), names[0], is_primary));
@@ -289,7 +300,8 @@ duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(
   };
   if (!table.key.empty()) add_unique(table.key, /*is_primary=*/true);
   for (const IndexDefinition& index : dependents.indexes) {
-    if (index.role == IndexDefinition::Role::kUnique) add_unique(index.columns, false);
+    if (index.role != IndexDefinition::Role::kUnique) continue;
+    add_unique(index.columns, false, index.named ? index.name : "");
   }
   for (const ForeignKey& key : dependents.foreign_keys) {
     duckdb::ForeignKeyInfo info;
@@ -297,9 +309,10 @@ duckdb::unique_ptr<duckdb::CreateTableInfo> MakeTableInfo(
     info.type = duckdb::ForeignKeyType::FK_TYPE_FOREIGN_KEY_TABLE;
     info.schema = key.references_schema;
     info.table = key.references_name;
-    out->constraints.push_back(duckdb::make_uniq<duckdb::ForeignKeyConstraint>(
+    const duckdb::ForeignKeyConstraint constraint(
         duckdb::vector<duckdb::string>(key.referenced.begin(), key.referenced.end()),
-        duckdb::vector<duckdb::string>(key.columns.begin(), key.columns.end()), std::move(info)));
+        duckdb::vector<duckdb::string>(key.columns.begin(), key.columns.end()), std::move(info));
+    out->constraints.push_back(WithName(constraint, key.name));
   }
   return out;
 }
@@ -315,6 +328,15 @@ nlohmann::json DescribeTable(const duckdb::CreateTableInfo& info) {
     return constraint->type == duckdb::ConstraintType::UNIQUE ||
            constraint->type == duckdb::ConstraintType::FOREIGN_KEY;
   });
+  std::vector<std::string> names;
+  bool named = false;
+  for (const auto& constraint : table.constraints) {
+    if (constraint->type != duckdb::ConstraintType::CHECK) continue;
+    names.push_back(NameOf(*constraint));
+    named |= !names.back().empty();
+  }
+  // The parser drops them when it reads the text.
+  if (named) out["check_names"] = names;
   out["sql"] = copy->ToString();
   for (const auto& column : info.columns.Logical()) {
     if (column.Generated()) out["generated"][column.Name()] = column.Type().ToString();

@@ -13,9 +13,13 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance);
 // Parts of it, a file each.
 void RegisterMacros(duckdb::ExtensionLoader& loader);
 void RegisterJson(duckdb::ExtensionLoader& loader);
+void RegisterJsonDepth(duckdb::ExtensionLoader& loader);
 void RegisterSequences(duckdb::ExtensionLoader& loader);
 void RegisterOverloads(duckdb::ExtensionLoader& loader);
 void RegisterToChar(duckdb::ExtensionLoader& loader);
 void RegisterTriggers(duckdb::ExtensionLoader& loader);
+
+/// Throws T4013 for a text of JSON that recursion should not be let into.
+void CheckJsonDepth(std::string_view text);
 
 }  // namespace lamina::sql

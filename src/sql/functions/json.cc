@@ -48,6 +48,7 @@ bool ContainsAtTop(const json& all, const json& part) {
 }
 
 json Parse(const string_t& text) {
+  CheckJsonDepth({text.GetData(), text.GetSize()});
   json out = json::parse(text.GetData(), text.GetData() + text.GetSize(), nullptr,
                          /*allow_exceptions=*/false);
   if (out.is_discarded()) {
