@@ -260,7 +260,7 @@ TEST_F(TableTest, DefinitionsAreTransactional) {
   EXPECT_EQ(Rows("SELECT count(*) FROM u"), "2");
   Do("COMMIT");
   EXPECT_EQ(Rows(*other, "SELECT x, b FROM u, v ORDER BY x"), "1,new;5,new");
-  Do("BEGIN; DROP TABLE t; DROP VIEW v; CREATE TABLE t (other INT); ROLLBACK");
+  Do("BEGIN; DROP VIEW v; DROP TABLE t; CREATE TABLE t (other INT); ROLLBACK");
   EXPECT_EQ(Rows("SELECT * FROM t"), "1,1,new");
 }
 
