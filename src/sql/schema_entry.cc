@@ -496,9 +496,12 @@ void LaminaSchemaEntry::DropEntry(duckdb::ClientContext& context, duckdb::DropIn
       info.type != CatalogType::TABLE_ENTRY && info.type != CatalogType::VIEW_ENTRY)
     return DropAlone(context, info);
   const WorkingViews views(context, lamina(), info.name);
+  Entries& entries = Current(context).Of(info.type);
+  const auto it = entries.find(info.name);
+  const char* kind = it == entries.end() ? KindOf(info.type) : KindOf(*it->second);
   if (macro) CheckNoTableCalls(context, lamina(), info.name);
   DropAlone(context, info);
-  views.Check(context, KindOf(info.type), info.name, info.cascade);
+  views.Check(context, kind, info.name, info.cascade);
 }
 
 void LaminaSchemaEntry::DropAlone(duckdb::ClientContext& context, duckdb::DropInfo& info) {

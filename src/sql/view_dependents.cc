@@ -12,6 +12,7 @@
 
 #include "sql/error_translation.h"
 #include "sql/lexer.h"
+#include "sql/materialized_view.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
@@ -53,13 +54,19 @@ void ForEach(LaminaCatalog& catalog, duckdb::ClientContext& context,
   }
 }
 
-/// As it is now; null when it is gone.
+bool IsMaterialized(const duckdb::CatalogEntry& entry) {
+  return entry.type == CatalogType::TABLE_ENTRY &&
+         entry.Cast<LaminaTableEntry>().dependents().view.has_value();
+}
+
+/// What it reads, as it is now; null when it is gone.
 duckdb::ViewCatalogEntry* Find(duckdb::ClientContext& context, LaminaCatalog& catalog,
                                const WorkingViews::View& view) {
   auto* schema = LaminaTransaction::Get(context, catalog).definitions().FindSchema(view.schema);
   if (schema == nullptr) return nullptr;
   auto entry = schema->LookupEntry(catalog.GetCatalogTransaction(context),
-                                   {CatalogType::VIEW_ENTRY, view.name});
+                                   {CatalogType::VIEW_ENTRY,
+                                    (view.materialized ? kViewQueryPrefix : "") + view.name});
   if (entry == nullptr || entry->type != CatalogType::VIEW_ENTRY) return nullptr;
   return &entry->Cast<duckdb::ViewCatalogEntry>();
 }
@@ -87,9 +94,13 @@ WorkingViews::WorkingViews(duckdb::ClientContext& context, LaminaCatalog& catalo
   };
   std::vector<Candidate> candidates;
   ForEach(catalog, context, [&](LaminaSchemaEntry& schema, duckdb::CatalogEntry& entry) {
-    if (entry.type != CatalogType::VIEW_ENTRY) return;
-    auto& view = entry.Cast<duckdb::ViewCatalogEntry>();
-    candidates.push_back({{schema.name, view.name}, view.GetQuery().ToString()});
+    if (IsMaterialized(entry)) {
+      candidates.push_back({{schema.name, entry.name, /*materialized=*/true},
+                            entry.Cast<LaminaTableEntry>().dependents().view->query});
+    } else if (entry.type == CatalogType::VIEW_ENTRY) {
+      candidates.push_back({{schema.name, entry.name},
+                            entry.Cast<duckdb::ViewCatalogEntry>().GetQuery().ToString()});
+    }
   });
   // Also those that name one of these.
   std::vector<std::string> names = {name};
@@ -111,11 +122,15 @@ void WorkingViews::Check(duckdb::ClientContext& context, const char* what, const
     if (entry == nullptr || CanBeBound(context, *entry)) continue;
     if (!cascade) {
       Throw(MakeSqlError(
-          "T2013", fmt::format("a view needs this {}: {}={} view={}", what, what, which, of.name),
+          "T2013",
+          fmt::format("a {}view needs this {}: {}={} view={}",
+                      of.materialized ? "materialized " : "", what,
+                      std::string_view(what).ends_with("view") ? "view" : what, which, of.name),
           "CASCADE drops such views too"));
     }
     duckdb::DropInfo drop;
-    drop.type = CatalogType::VIEW_ENTRY;
+    drop.type = of.materialized ? CatalogType::TABLE_ENTRY : CatalogType::VIEW_ENTRY;
+    drop.allow_drop_internal = of.materialized;
     drop.schema = of.schema;
     drop.name = of.name;
     drop.cascade = true;

@@ -1,4 +1,5 @@
-// What names an object that is to be dropped: views, and the expressions of tables for macros.
+// What names an object that is to be dropped: views, materialized ones, too, and the expressions of
+// tables for macros.
 // Views are kept as text and bound anew whenever they are used, so nothing says what they need but
 // the attempt.
 #pragma once
@@ -24,6 +25,7 @@ class WorkingViews {
 
   struct View {
     std::string schema, name;
+    bool materialized = false;
   };
 
  private:
