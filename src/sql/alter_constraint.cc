@@ -224,7 +224,8 @@ void CheckRows(duckdb::ClientContext& context, LaminaTableEntry& table, db::Sess
 }
 
 /// Throws T3005 for a row whose reference is not there for all its valid time.
-void CheckReferences(LaminaTransaction& transaction, const LaminaTableEntry& table) {
+void CheckReferences(duckdb::ClientContext& context, LaminaTransaction& transaction,
+                     const LaminaTableEntry& table) {
   ForeignKeyChecks checks(transaction, table);
   const auto reader = AllRows(transaction.data(), table.table());
   for (;;) {
@@ -234,7 +235,7 @@ void CheckReferences(LaminaTransaction& transaction, const LaminaTableEntry& tab
     valid.valid_from = batch->GetColumnByName(catalog::kValidFromColumn);
     valid.valid_to = batch->GetColumnByName(catalog::kValidToColumn);
     checks.Written(*batch, valid, nullptr);
-    checks.Check();
+    checks.Check(context);
   }
 }
 
@@ -455,7 +456,7 @@ class Changer {
     PutForeignKey(context_, lamina_, schema_, std::move(foreign));
     // Who deletes rows of it must know of the new foreign key.
     MarkTable(transaction_, target_stored);
-    CheckReferences(transaction_, *transaction_.definitions().FindTable(id));
+    CheckReferences(context_, transaction_, *transaction_.definitions().FindTable(id));
   }
 
   void DropUnique(const IndexDefinition& index, bool cascade) {

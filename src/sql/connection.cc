@@ -5,33 +5,29 @@
 // begins when our catalogue is first asked for something. After an error in a transaction only
 // ROLLBACK and ROLLBACK TO are taken, whatever DuckDB would allow. A statement outside a
 // transaction that loses against another commit is run again.
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <utility>
 
-#include <duckdb/catalog/catalog_search_path.hpp>
 #include <duckdb/main/valid_checker.hpp>
-#include <duckdb/parser/parsed_data/alter_info.hpp>
-#include <duckdb/parser/statement/alter_statement.hpp>
-#include <duckdb/parser/statement/create_statement.hpp>
 #include <fmt/format.h>
 
 #include "base/clock.h"
-#include "sql/alter_constraint.h"
-#include "sql/constraint_names.h"
 #include "sql/error_translation.h"
-#include "sql/identity.h"
-#include "sql/json_arrows.h"
+#include "sql/instance_resources.h"
 #include "sql/lexer.h"
-#include "sql/materialized_view.h"
-#include "sql/reference_actions.h"
+#include "sql/maintenance.h"
+#include "sql/prepared.h"
 #include "sql/result.h"
+#include "sql/session_memory.h"
 #include "sql/session_state.h"
 #include "sql/settings.h"
 #include "sql/sql_database.h"
-#include "sql/statement_limits.h"
-#include "sql/strict_mode.h"
-#include "sql/token_reader.h"
+#include "sql/statement_text.h"
+#include "sql/statistics.h"
 #include "sql/transaction.h"
+#include "sql/transaction_control.h"
 #include "sql/trigger.h"
 #include "sql/trigger_session.h"
 #include "sql/value.h"
@@ -100,163 +96,12 @@ std::unique_ptr<SqlResult> Tagged(const char* tag, std::optional<CommitResult> c
   return MakeResult(std::move(parts));
 }
 
-/// DuckDB would take a NUL for the text's end, and bytes that are not UTF-8 for letters.
-Status CheckText(std::string_view sql) {
-  if (const size_t at = sql.find('\0'); at != std::string_view::npos)
-    return MakeSqlError("T1001", "a NUL byte cannot stand in SQL", "give it as a parameter", at);
-  size_t at = 0;
-  while (at < sql.size()) {
-    const auto lead = static_cast<unsigned char>(sql[at]);
-    if (lead < 0x80) {
-      ++at;
-      continue;
-    }
-    const size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-    const std::string_view letter = sql.substr(at, size);
-    if (lead < 0xc2 || letter.size() < size || !duckdb::Value::StringIsValid(letter.data(), size))
-      return MakeSqlError("T4011", "the text is not valid UTF-8", "", at);
-    at += size;
-  }
-  return Status::OK();
+/// Statements that are no business of DuckDB's, or not as they stand, and give no rows.
+bool RunsItself(std::string_view sql, const StatementSpan& span) {
+  constexpr std::array<std::string_view, 4> kWords = {"PREPARE", "DEALLOCATE", "VACUUM", "ANALYZE"};
+  return std::any_of(kWords.begin(), kWords.end(),
+                     [&](std::string_view word) { return Is(span.tokens[0], sql, word); });
 }
-
-/// The binder's work and memory grow with the square of a chain of UNION.
-Status CheckLength(std::string_view sql, const StatementSpan& span) {
-  constexpr int kSetOperationsMax = 5000;
-  int count = 0;
-  for (const Token& token : span.tokens) {
-    if (!Is(token, sql, "UNION") && !Is(token, sql, "INTERSECT") && !Is(token, sql, "EXCEPT"))
-      continue;
-    if (++count <= kSetOperationsMax) continue;
-    return WithExcerpt(
-        MakeSqlError("T4013",
-                     fmt::format("a statement has more than {} UNION, INTERSECT and EXCEPT",
-                                 kSetOperationsMax),
-                     "VALUES lists rows", token.begin),
-        sql);
-  }
-  return Status::OK();
-}
-
-enum class ControlKind : uint8_t {
-  kNone,
-  kBegin,
-  kCommit,
-  kRollback,
-  kSavepoint,
-  kRollbackTo,
-  kRelease,
-};
-
-/// A statement about transactions.
-struct Control {
-  ControlKind kind = ControlKind::kNone;
-  std::string name;  ///< Of a savepoint.
-  Isolation isolation = Isolation::kSerializable;
-  bool read_only = false;
-};
-
-class ControlParser {
- public:
-  ControlParser(std::string_view text, const StatementSpan& span) : text_(text), span_(span) {}
-
-  Result<Control> Parse() {
-    Control out;
-    if (Take("BEGIN")) {
-      (void)(Take("TRANSACTION") || Take("WORK"));
-      ARROW_RETURN_NOT_OK(Modes(&out));
-    } else if (Peek("START") && PeekAt(1, "TRANSACTION")) {
-      at_ = 2;
-      ARROW_RETURN_NOT_OK(Modes(&out));
-    } else if (Take("COMMIT") || Take("END")) {
-      out.kind = ControlKind::kCommit;
-      (void)(Take("TRANSACTION") || Take("WORK"));
-    } else if (Take("ROLLBACK") || Take("ABORT")) {
-      out.kind = ControlKind::kRollback;
-      (void)(Take("TRANSACTION") || Take("WORK"));
-      if (Take("TO")) {
-        out.kind = ControlKind::kRollbackTo;
-        (void)Take("SAVEPOINT");
-        ARROW_RETURN_NOT_OK(Name(&out));
-      }
-    } else if (Take("SAVEPOINT")) {
-      out.kind = ControlKind::kSavepoint;
-      ARROW_RETURN_NOT_OK(Name(&out));
-    } else if (Take("RELEASE")) {
-      out.kind = ControlKind::kRelease;
-      (void)Take("SAVEPOINT");
-      ARROW_RETURN_NOT_OK(Name(&out));
-    } else {
-      return out;
-    }
-    if (at_ < span_.tokens.size()) return Unexpected("T1005");
-    return out;
-  }
-
- private:
-  bool PeekAt(size_t ahead, std::string_view word) const {
-    return at_ + ahead < span_.tokens.size() && Is(span_.tokens[at_ + ahead], text_, word);
-  }
-  bool Peek(std::string_view word) const { return PeekAt(0, word); }
-  bool Take(std::string_view word) {
-    if (!Peek(word)) return false;
-    ++at_;
-    return true;
-  }
-
-  Status Name(Control* out) {
-    if (at_ == span_.tokens.size()) return Unexpected();
-    const Token& token = span_.tokens[at_];
-    if (token.kind != TokenKind::kWord && token.kind != TokenKind::kQuotedWord) return Unexpected();
-    out->name = NameOf(token, text_);
-    ++at_;
-    return Status::OK();
-  }
-
-  Status Modes(Control* out) {
-    out->kind = ControlKind::kBegin;
-    while (at_ < span_.tokens.size()) {
-      if (Take("READ")) {
-        if (Take("ONLY")) {
-          out->read_only = true;
-        } else if (Take("WRITE")) {
-          out->read_only = false;
-        } else {
-          return Unexpected();
-        }
-      } else if (Take("ISOLATION")) {
-        if (!Take("LEVEL")) return Unexpected();
-        if (Take("SERIALIZABLE")) {
-          out->isolation = Isolation::kSerializable;
-        } else if (Take("SNAPSHOT") || (Peek("REPEATABLE") && PeekAt(1, "READ")) ||
-                   (Peek("READ") && (PeekAt(1, "COMMITTED") || PeekAt(1, "UNCOMMITTED")))) {
-          // The weaker levels of the standard may be given as a stronger one.
-          if (Peek("REPEATABLE") || Peek("READ")) at_ += 2;
-          out->isolation = Isolation::kSnapshot;
-        } else {
-          return Unexpected();
-        }
-      } else {
-        return Unexpected();
-      }
-      if (at_ < span_.tokens.size() && span_.tokens[at_].In(text_) == ",") ++at_;
-    }
-    return Status::OK();
-  }
-
-  Status Unexpected(std::string_view code = "T1002") const {
-    if (at_ == span_.tokens.size())
-      return WithExcerpt(MakeSqlError("T1001", "syntax error at end of input", "", span_.end),
-                         text_);
-    const std::string what =
-        fmt::format("syntax error at or near \"{}\"", span_.tokens[at_].In(text_));
-    return WithExcerpt(MakeSqlError(code, what, "", span_.tokens[at_].begin), text_);
-  }
-
-  const std::string_view text_;
-  const StatementSpan& span_;
-  size_t at_ = 0;
-};
 
 class ConnectionImpl;
 
@@ -272,22 +117,20 @@ class StatementImpl final : public SqlStatement {
   Result<std::unique_ptr<SqlResult>> Execute(const SqlParameters& parameters) override;
 
  private:
+  Status Plan(const StatementSpan& span);
+
   ConnectionImpl* const connection_;
   const std::string text_;
-  ColumnClauses clauses_;
-  std::vector<size_t> brackets_;                            // see BindJsonArrows
+  StatementText statement_;
   duckdb::unique_ptr<duckdb::PreparedStatement> prepared_;  // null: the session runs it itself
-  bool strict_ = false;                                     // strict_mode when it was planned
   std::vector<std::string> types_;
   std::vector<SqlColumn> columns_;
 };
 
 class ConnectionImpl final : public Connection {
  public:
-  ConnectionImpl(std::shared_ptr<SqlDatabase> owner, duckdb::DuckDB* instance,
-                 StatementLimits* limits)
+  ConnectionImpl(std::shared_ptr<SqlDatabase> owner, duckdb::DuckDB* instance)
       : owner_(std::move(owner)),
-        limits_(limits),
         duck_(*instance),
         state_(duckdb::make_shared_ptr<SessionState>(&owner_->database())) {
     duck_.context->registered_state->Insert(SessionState::kKey, state_);
@@ -367,9 +210,7 @@ class ConnectionImpl final : public Connection {
   }
 
   // For StatementImpl.
-  const SessionSettings& settings() const { return state_->settings; }
   duckdb::Connection& duck() { return duck_; }
-  void SayBrackets(const std::vector<size_t>& brackets) { brackets_ = brackets; }
   Status CheckNotAborted() const {
     if (!aborted_) return Status::OK();
     return MakeSqlError("T5003",
@@ -378,47 +219,16 @@ class ConnectionImpl final : public Connection {
                         "ROLLBACK, or ROLLBACK TO a savepoint");
   }
 
-  /// Gives the catalogue what the text of the statement that runs next says of columns. T4009 when
-  /// its table is none of ours.
-  Status SayColumnClauses(const ColumnClauses& clauses, const duckdb::SQLStatement& statement) {
-    state_->column_clauses = clauses;
-    state_->view_statement = ViewStatement::Kind::kNone;
-    state_->alters = false;
-    state_->exports = statement.type == duckdb::StatementType::EXPORT_STATEMENT;
-    if (clauses.empty()) return Status::OK();
-    auto& context = *duck_.context;
-    bool ours = true;
-    context.RunFunctionInTransaction([&] {
-      if (statement.type == duckdb::StatementType::CREATE_STATEMENT) {
-        const auto& info = *statement.Cast<duckdb::CreateStatement>().info;
-        std::string catalog = info.catalog;
-        std::string schema = info.schema;
-        duckdb::Binder::BindSchemaOrCatalog(context, catalog, schema);
-        if (catalog.empty())
-          catalog = duckdb::ClientData::Get(context).catalog_search_path->GetDefault().catalog;
-        ours = duckdb::Catalog::GetCatalog(context, catalog).GetCatalogType() == "lamina";
-      } else if (statement.type == duckdb::StatementType::ALTER_STATEMENT) {
-        const auto& info = *statement.Cast<duckdb::AlterStatement>().info;
-        std::string catalog = info.catalog;
-        std::string schema = info.schema;
-        duckdb::Binder::BindSchemaOrCatalog(context, catalog, schema);
-        auto entry = duckdb::Catalog::GetEntry(context, catalog, schema,
-                                               {duckdb::CatalogType::TABLE_ENTRY, info.name},
-                                               duckdb::OnEntryNotFound::RETURN_NULL);
-        ours = entry == nullptr || entry->ParentCatalog().GetCatalogType() == "lamina";
-      }
-    });
-    if (ours) return Status::OK();
-    state_->column_clauses.clear();
-    return MakeSqlError("T4009",
-                        "SERIAL, identity columns and NOT NULL in ADD COLUMN are for the tables of "
-                        "the database, not for DuckDB's");
+  /// A statement has failed: inside a transaction block that ends it.
+  Status Failed(Status status) {
+    if (in_block_) aborted_ = true;
+    return status;
   }
 
   /// Runs one statement of `sql`.
   Result<std::unique_ptr<SqlResult>> Run(std::string_view sql, const StatementSpan& span,
                                          const SqlParameters& parameters) {
-    Result<Control> control = ControlParser(sql, span).Parse();
+    Result<Control> control = ParseControl(sql, span);
     if (!control.ok()) return Failed(control.status());
     if (control->kind != ControlKind::kNone) {
       if (!parameters.empty())
@@ -440,62 +250,112 @@ class ConnectionImpl final : public Connection {
         }
       });
     }
-    std::string text(sql.substr(span.begin, span.end - span.begin));
-    const auto actions = TakeReferenceActions(span.tokens, span.begin, &text);
-    auto clauses = TakeColumnClauses(span, &text);
-    if (!clauses.ok()) return Failed(WithExcerpt(clauses.status(), sql));
-    const auto view = TakeViewStatement(sql, span, &text);
-    if (!view.ok()) return Failed(WithExcerpt(view.status(), sql));
-    const auto overriding = TakeOverriding(span, &text);
-    if (!overriding.ok()) return Failed(WithExcerpt(overriding.status(), sql));
-    if (view->kind != ViewStatement::Kind::kNone) EndLeftover();
-    const auto names = TakeConstraintNames(span.tokens, span.begin, text);
-    const auto constraint = TakeConstraintChange(span, &text);
-    // Last, as it moves what follows.
-    brackets_ = constraint ? std::vector<size_t>() : BindJsonArrows(span, &text);
-    Result<std::unique_ptr<SqlResult>> result =
-        AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
-          if (const std::string show = ShowSetting(*duck_.context, span, sql); !show.empty())
-            text = show;
-          auto statements = duck_.context->ParseStatements(text);
-          duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
-          for (size_t i = 0; i < parameters.size(); ++i)
-            values[std::to_string(i + 1)] =
-                duckdb::BoundParameterData(ToDuckDB(*duck_.context, parameters[i]));
-          std::unique_ptr<SqlResult> last;
-          for (auto& statement : statements) {
-            ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statement));
-            ARROW_RETURN_NOT_OK(
-                WithExcerpt(PutViewStatement(*duck_.context, *view, &statement), sql));
-            ARROW_RETURN_NOT_OK(PutConstraintNames(names, *statement));
-            if (constraint)
-              ARROW_RETURN_NOT_OK(PutConstraintChange(*duck_.context, *constraint, *statement));
-            if (last != nullptr) ARROW_RETURN_NOT_OK(Drain(*last));
-            ARROW_RETURN_NOT_OK(SayColumnClauses(*clauses, *statement));
-            state_->view_statement = view->kind;
-            state_->alters = Is(span.tokens[0], sql, "ALTER");
-            ARROW_RETURN_NOT_OK(CheckIdentity(*duck_.context, *statement, *overriding));
-            ARROW_RETURN_NOT_OK(CheckSetting(*statement));
-            if (state_->settings.strict_mode) MarkMeantConversions(*statement);
-            ARROW_ASSIGN_OR_RAISE(
-                last, RunRetrying(
-                          sql, span.begin,
-                          view->kind == ViewStatement::Kind::kRefresh ? "REFRESH"
-                                                                      : TagOf(statement->type),
-                          [&](bool streaming) {
-                            duckdb::QueryParameters mode(
-                                streaming ? duckdb::QueryResultOutputType::ALLOW_STREAMING
-                                          : duckdb::QueryResultOutputType::FORCE_MATERIALIZED);
-                            auto bound = values;
-                            return duck_.context->PendingQuery(statement->Copy(), bound, mode);
-                          },
-                          statement->type == duckdb::StatementType::SELECT_STATEMENT));
-          }
-          if (last == nullptr) last = MakeResult(ResultParts{});
-          return last;
-        });
-    if (!result.ok()) return Failed(AtPlaceInText(result.status(), brackets_, span.begin, sql));
+    if (IsDeallocateAll(sql, span)) {
+      DeallocateAll(*duck_.context, state_.get());
+      return Tagged("DEALLOCATE");
+    }
+    // However short the limit is, it can be taken back.
+    const bool sets = Is(span.tokens[0], sql, "SET") || Is(span.tokens[0], sql, "RESET");
+    return WithLimits(!sets, [&] {
+      return AtDuckDBBorder(sql, span.begin, [&] { return RunText(sql, span, parameters); });
+    });
+  }
+
+  /// A statement for DuckDB.
+  Result<std::unique_ptr<SqlResult>> RunText(std::string_view sql, const StatementSpan& span,
+                                             const SqlParameters& parameters) {
+    duckdb::ClientContext& context = *duck_.context;
+    ARROW_ASSIGN_OR_RAISE(const StatementText written, StatementText::Take(context, sql, span));
+    if (written.view() != ViewStatement::Kind::kNone) EndLeftover();
+    duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>> statements;
+    duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
+    Status parsed = AtDuckDBBorder(sql, span.begin, [&]() -> Status {
+      statements = context.ParseStatements(written.text());
+      for (size_t i = 0; i < parameters.size(); ++i)
+        values[std::to_string(i + 1)] =
+            duckdb::BoundParameterData(ToDuckDB(context, parameters[i]));
+      return Status::OK();
+    });
+    if (!parsed.ok()) return AtPlaceInText(parsed, written.brackets(), span.begin, sql);
+    std::unique_ptr<SqlResult> last = MakeResult(ResultParts{});
+    for (auto& statement : statements) {
+      ARROW_RETURN_NOT_OK(Drain(*last));
+      ARROW_RETURN_NOT_OK(AtDuckDBBorder(sql, span.begin, [&] {
+        return written.Put(context, sql, span, /*prepared=*/false, &statement);
+      }));
+      if (statement->type == duckdb::StatementType::VACUUM_STATEMENT) {
+        ARROW_ASSIGN_OR_RAISE(const auto tag, Maintain(*statement, sql, span));
+        if (tag.has_value()) {
+          last = Tagged(tag->c_str());
+          continue;
+        }
+      }
+      ARROW_ASSIGN_OR_RAISE(last, RunParsed(sql, span, written, *statement, values));
+    }
+    return last;
+  }
+
+  Result<std::unique_ptr<SqlResult>> RunParsed(
+      std::string_view sql, const StatementSpan& span, const StatementText& written,
+      const duckdb::SQLStatement& statement,
+      const duckdb::case_insensitive_map_t<duckdb::BoundParameterData>& values) {
+    auto result = AtDuckDBBorder(sql, span.begin, [&]() -> Result<std::unique_ptr<SqlResult>> {
+      WillRun(statement);
+      ARROW_RETURN_NOT_OK(written.Announce(*duck_.context, statement));
+      return RunRetrying(
+          sql, span.begin, written.brackets(),
+          written.view() == ViewStatement::Kind::kRefresh ? "REFRESH" : TagOf(statement.type),
+          [&](bool streaming) {
+            duckdb::QueryParameters mode(streaming
+                                             ? duckdb::QueryResultOutputType::ALLOW_STREAMING
+                                             : duckdb::QueryResultOutputType::FORCE_MATERIALIZED);
+            // Rows that wait for their reader count (memory_limit) and spill.
+            mode.memory_type = duckdb::QueryResultMemoryType::BUFFER_MANAGED;
+            auto bound = values;
+            return duck_.context->PendingQuery(statement.Copy(), bound, mode);
+          },
+          statement.type == duckdb::StatementType::SELECT_STATEMENT);
+    });
+    if (!result.ok()) return AtPlaceInText(result.status(), written.brackets(), span.begin, sql);
     return result;
+  }
+
+  Result<std::optional<std::string>> Maintain(const duckdb::SQLStatement& statement,
+                                              std::string_view sql, const StatementSpan& span) {
+    const auto query = [&](const std::string& text) -> Result<std::unique_ptr<SqlResult>> {
+      auto parsed = duck_.context->ParseStatements(text);
+      WillRun(*parsed.at(0));
+      return RunRetrying(
+          sql, span.begin, {}, "SELECT",
+          [&](bool) {
+            return duck_.context->PendingQuery(parsed[0]->Copy(),
+                                               duckdb::QueryResultOutputType::FORCE_MATERIALIZED);
+          },
+          /*streaming=*/false);
+    };
+    auto out = RunMaintenance(*duck_.context, statement, sql, span, in_block_, query);
+    return out.ok() ? out : WithExcerpt(out.status(), sql);
+  }
+
+  void WillRun(const duckdb::SQLStatement& statement) {
+    // What a transaction reads may decide what it writes later.
+    state_->only_reads = in_block_ ? state_->read_only || state_->transaction_options.isolation ==
+                                                              Isolation::kSnapshot
+                                   : IsQuery(*duck_.context, statement);
+  }
+
+  /// Runs a statement under query_timeout and query_max_memory. A result that is still computed
+  /// takes the deadline along.
+  Result<std::unique_ptr<SqlResult>> WithLimits(
+      bool timed, const std::function<Result<std::unique_ptr<SqlResult>>()>& body) {
+    Status status = BeginLimits(timed);
+    if (status.ok()) {
+      auto result = body();
+      status = TimeoutOr(deadline_.get(), result.status());
+      End(std::exchange(deadline_, nullptr).get());
+      if (status.ok()) return result;
+    }
+    return Failed(std::move(status));
   }
 
   /// The transaction of a result that was not read to its end goes on until the next query: what is
@@ -535,27 +395,25 @@ class ConnectionImpl final : public Connection {
   /// `begin` makes the pending query anew for each attempt. `streaming`: rows are given as they are
   /// computed; what has been given cannot be run again.
   Result<std::unique_ptr<SqlResult>> RunRetrying(std::string_view sql, size_t offset,
+                                                 const std::vector<size_t>& brackets,
                                                  std::string tag, const MakePending& begin,
                                                  bool streaming) {
-    BeginLimits(/*any=*/tag != "SET");  // a limit that is too tight can be set anew
     for (int attempt = 1;; ++attempt) {
-      auto result = RunOnce(sql, offset, tag, begin, streaming);
+      auto result = RunOnce(sql, offset, brackets, tag, begin, streaming);
       const bool again = !result.ok() && CodeOf(result.status()) == ErrorCode::kConflict &&
                          !in_block_ && attempt < kAttemptsMax;
-      if (again) continue;
-      // What is still computed as it is read stays under them.
-      if (!result.ok() || !streaming) running_ = nullptr;
-      return result;
+      if (!again) return result;
     }
   }
 
   Result<std::unique_ptr<SqlResult>> RunOnce(std::string_view sql, size_t offset,
+                                             const std::vector<size_t>& brackets,
                                              const std::string& tag, const MakePending& begin,
                                              bool streaming) {
     state_->commit.reset();
     state_->commit_error = Status::OK();
     duck_.context->ClearInterrupt();
-    if (running_ != nullptr && running_->expired()) duck_.Interrupt();  // between two attempts
+    ARROW_RETURN_NOT_OK(CheckDeadline());
     auto pending = begin(streaming);
     if (pending->HasError()) return Translate(pending->GetErrorObject(), sql, offset);
     ARROW_RETURN_NOT_OK(Await(*pending, sql, offset));
@@ -579,18 +437,59 @@ class ConnectionImpl final : public Connection {
         break;
     }
     parts.commit = state_->commit;
-    parts.on_error = [this, text = std::string(sql), offset,
-                      brackets = brackets_](const duckdb::ErrorData& error) {
-      return Failed(AtPlaceInText(Translate(error, text, offset), brackets, offset, text));
+    std::shared_ptr<Deadline> deadline;
+    if (parts.rows != nullptr && parts.rows->type == duckdb::QueryResultType::STREAM_RESULT)
+      deadline = std::exchange(deadline_, nullptr);
+    parts.on_error = [this, text = std::string(sql), offset, deadline,
+                      brackets](const duckdb::ErrorData& error) {
+      return Failed(TimeoutOr(
+          deadline.get(), AtPlaceInText(Translate(error, text, offset), brackets, offset, text)));
     };
-    parts.on_end = [this, limits = running_.get()] {
-      if (running_.get() == limits) running_ = nullptr;
+    parts.on_end = [this, deadline] {
+      End(deadline.get());
       return Status::OK();
     };
     return MakeResult(std::move(parts));
   }
 
  private:
+  /// `timed`: query_timeout holds for the statement.
+  Status BeginLimits(bool timed) {
+    return AtDuckDBBorder("", 0, [&]() -> Status {
+      const SessionSettings settings = ReadSettings(*duck_.context);
+      if (settings.query_max_memory.has_value() || memory_ != nullptr) {
+        if (memory_ == nullptr) memory_ = &SessionMemory::Install(*duck_.context);
+        memory_->SetLimit(settings.query_max_memory);
+      }
+      if (timed && settings.query_timeout_micros > 0) {
+        deadline_ = InstanceResources::Of(*duck_.context->db)
+                        .deadlines.Begin(settings.query_timeout_micros, [this] { Cancel(); });
+      }
+      return Status::OK();
+    });
+  }
+
+  /// The statement's time is over or its work is done: nothing of it reaches the next one.
+  void End(Deadline* deadline) {
+    if (deadline == nullptr) return;
+    deadline->End();
+    if (deadline->passed()) duck_.context->ClearInterrupt();
+  }
+
+  static Status Timeout() {
+    return MakeSqlError("T4003", "the statement ran longer than query_timeout",
+                        "SET query_timeout allows more");
+  }
+  Status CheckDeadline() const {
+    return deadline_ != nullptr && deadline_->passed() ? Timeout() : Status::OK();
+  }
+  /// What ended it was the deadline.
+  static Status TimeoutOr(const Deadline* deadline, Status status) {
+    if (deadline == nullptr || !deadline->passed() || CodeOf(status) != ErrorCode::kCancelled)
+      return status;
+    return Timeout();
+  }
+
   static Status Drain(SqlResult& result) {
     for (;;) {
       ARROW_ASSIGN_OR_RAISE(const auto batch, result.NextBatch());
@@ -598,25 +497,7 @@ class ConnectionImpl final : public Connection {
     }
   }
 
-  void BeginLimits(bool any) {
-    running_ = nullptr;
-    if (!any) return;
-    const SessionSettings& settings = state_->settings;
-    if (settings.query_timeout_micros == 0 && settings.query_max_memory == 0) return;
-    running_ = std::make_unique<LimitsOfStatement>();
-    if (settings.query_max_memory != 0)
-      running_->memory.emplace(limits_->memory(), settings.query_max_memory);
-    if (settings.query_timeout_micros != 0)
-      running_->deadline.emplace(limits_->timers(), settings.query_timeout_micros,
-                                 [this] { Cancel(); });
-  }
-
   Status Translate(const duckdb::ErrorData& error, std::string_view sql, size_t offset) {
-    if (running_ != nullptr && running_->expired() &&
-        error.Type() == duckdb::ExceptionType::INTERRUPT) {
-      return MakeSqlError("T4003", "the statement ran longer than query_timeout allows",
-                          "SET query_timeout gives it more; 0 is no limit");
-    }
     if (!state_->commit_error.ok())
       return AsSqlError(std::exchange(state_->commit_error, Status::OK()));
     if (state_->read_only && error.Type() == duckdb::ExceptionType::TRANSACTION) {
@@ -624,12 +505,6 @@ class ConnectionImpl final : public Connection {
                           "ROLLBACK it and BEGIN one that writes");
     }
     return FromDuckDB(error, sql, offset);
-  }
-
-  /// A statement has failed: inside a transaction block that ends it.
-  Status Failed(Status status) {
-    if (in_block_) aborted_ = true;
-    return status;
   }
 
   Status Await(duckdb::PendingQueryResult& pending, std::string_view sql, size_t offset) {
@@ -732,15 +607,13 @@ class ConnectionImpl final : public Connection {
   }
 
   const std::shared_ptr<SqlDatabase> owner_;
-  StatementLimits* const limits_;
   duckdb::Connection duck_;
   const duckdb::shared_ptr<SessionState> state_;
   bool in_block_ = false;
   bool aborted_ = false;
-  std::vector<size_t> brackets_;  // put into the text of the statement under way
   std::function<bool(const SqlProgress&)> progress_callback_;
-  /// Of the statement under way; null: it has none. Ends before duck_, which it interrupts.
-  std::unique_ptr<LimitsOfStatement> running_;
+  SessionMemory* memory_ = nullptr;     // null: no statement had a limit yet
+  std::shared_ptr<Deadline> deadline_;  // of the statement under way
 };
 
 Result<std::unique_ptr<SqlResult>> ConnectionImpl::OnSavepoint(const Control& control) {
@@ -814,46 +687,38 @@ Status StatementImpl::Init() {
     return MakeSqlError("T4007",
                         fmt::format("one statement can be prepared: statements={}", spans.size()));
   }
-  ARROW_ASSIGN_OR_RAISE(const Control control, ControlParser(text_, spans[0]).Parse());
-  if (control.kind != ControlKind::kNone) return Status::OK();
+  ARROW_ASSIGN_OR_RAISE(const Control control, ParseControl(text_, spans[0]));
+  if (control.kind != ControlKind::kNone || RunsItself(text_, spans[0])) return Status::OK();
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
-  ARROW_RETURN_NOT_OK(CheckLength(text_, spans[0]));
-  const auto trigger = ParseTriggerStatement(text_, spans[0]);
+  Status status = Plan(spans[0]);
+  return status.ok() ? status : connection_->Failed(std::move(status));
+}
+
+Status StatementImpl::Plan(const StatementSpan& span) {
+  ARROW_RETURN_NOT_OK(CheckLength(text_, span));
+  const auto trigger = ParseTriggerStatement(text_, span);
   if (!trigger.ok()) return WithExcerpt(trigger.status(), text_);
   if (trigger->has_value()) return Status::OK();
-  // From its first word on: what stands before may be a byte order mark.
-  std::string statement = text_.substr(spans[0].begin);
-  const auto actions = TakeReferenceActions(spans[0].tokens, spans[0].begin, &statement);
-  auto clauses = TakeColumnClauses(spans[0], &statement);
-  if (!clauses.ok()) return WithExcerpt(clauses.status(), text_);
-  const auto view = TakeViewStatement(text_, spans[0], &statement);
-  if (!view.ok()) return WithExcerpt(view.status(), text_);
-  if (view->kind != ViewStatement::Kind::kNone) return Status::OK();
-  clauses_ = *std::move(clauses);
-  const auto overriding = TakeOverriding(spans[0], &statement);
-  if (!overriding.ok()) return WithExcerpt(overriding.status(), text_);
-  const auto names = TakeConstraintNames(spans[0].tokens, spans[0].begin, statement);
-  const auto constraint = TakeConstraintChange(spans[0], &statement);
-  if (!constraint) brackets_ = BindJsonArrows(spans[0], &statement);
-  const Status status = AtDuckDBBorder(text_, 0, [&]() -> Status {
-    auto& context = *connection_->duck().context;
-    auto statements = context.ParseStatements(statement);
-    if (statements.size() != 1) {
-      return MakeSqlError(
-          "T4007", fmt::format("one statement can be prepared: statements={}", statements.size()));
-    }
-    ARROW_RETURN_NOT_OK(PutReferenceActions(actions, *statements[0]));
-    ARROW_RETURN_NOT_OK(PutConstraintNames(names, *statements[0]));
-    if (constraint) ARROW_RETURN_NOT_OK(PutConstraintChange(context, *constraint, *statements[0]));
-    ARROW_RETURN_NOT_OK(CheckIdentity(context, *statements[0], *overriding));
-    ARROW_RETURN_NOT_OK(CheckSetting(*statements[0]));
-    strict_ = connection_->settings().strict_mode;
-    if (strict_) MarkMeantConversions(*statements[0]);
-    prepared_ = context.Prepare(std::move(statements[0]));
-    if (prepared_->HasError())
-      return FromDuckDB(prepared_->GetErrorObject(), text_, spans[0].begin);
-    types_.assign(prepared_->named_param_map.size(), "");
-    columns_.clear();
+  auto& context = *connection_->duck().context;
+  ARROW_ASSIGN_OR_RAISE(statement_, StatementText::Take(context, text_, span));
+  if (statement_.view() != ViewStatement::Kind::kNone) return Status::OK();
+  duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>> statements;
+  Status status = AtDuckDBBorder(text_, span.begin, [&]() -> Status {
+    statements = context.ParseStatements(statement_.text());
+    return Status::OK();
+  });
+  if (!status.ok()) return AtPlaceInText(status, statement_.brackets(), span.begin, text_);
+  // Some (PIVOT) become several: DuckDB prepares the last, and runs the others.
+  if (statements.size() == 1) {
+    ARROW_RETURN_NOT_OK(AtDuckDBBorder(text_, span.begin, [&] {
+      return statement_.Put(context, text_, span, /*prepared=*/true, &statements[0]);
+    }));
+  }
+  status = AtDuckDBBorder(text_, span.begin, [&]() -> Status {
+    prepared_ = statements.size() == 1 ? context.Prepare(std::move(statements[0]))
+                                       : context.Prepare(statement_.text());
+    if (prepared_->HasError()) return FromDuckDB(prepared_->GetErrorObject(), text_, span.begin);
+    types_.resize(prepared_->named_param_map.size());
     const auto expected = prepared_->GetExpectedParameterTypes();
     for (size_t i = 0; i < types_.size(); ++i) {
       const auto it = expected.find(std::to_string(i + 1));
@@ -867,45 +732,47 @@ Status StatementImpl::Init() {
     }
     return Status::OK();
   });
-  return AtPlaceInText(status, brackets_, spans[0].begin, text_);
+  return AtPlaceInText(status, statement_.brackets(), span.begin, text_);
 }
 
 Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& parameters) {
   if (prepared_ == nullptr) return connection_->Execute(text_, parameters);
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
-  if (strict_ != connection_->settings().strict_mode) ARROW_RETURN_NOT_OK(Init());
   if (parameters.size() != types_.size()) {
-    return MakeSqlError("T4007", fmt::format("wrong number of parameters: expected={} given={}",
-                                             types_.size(), parameters.size()));
+    return connection_->Failed(
+        MakeSqlError("T4007", fmt::format("wrong number of parameters: expected={} given={}",
+                                          types_.size(), parameters.size())));
   }
-  connection_->SayBrackets(brackets_);
-  auto result = AtDuckDBBorder(text_, 0, [&]() -> Result<std::unique_ptr<SqlResult>> {
+  const auto run = [&]() -> Result<std::unique_ptr<SqlResult>> {
     duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
     ARROW_RETURN_NOT_OK(
-        connection_->SayColumnClauses(clauses_, *prepared_->data->unbound_statement));
+        statement_.Announce(*prepared_->context, *prepared_->data->unbound_statement));
     for (size_t i = 0; i < parameters.size(); ++i)
       values[std::to_string(i + 1)] =
           duckdb::BoundParameterData(ToDuckDB(*prepared_->context, parameters[i]));
+    connection_->WillRun(*prepared_->data->unbound_statement);
     return connection_->RunRetrying(
-        text_, 0, TagOf(prepared_->GetStatementType()),
+        text_, 0, statement_.brackets(), TagOf(prepared_->GetStatementType()),
         [&](bool streaming) {
           auto bound = values;
           return prepared_->PendingQuery(bound, streaming);
         },
         prepared_->GetStatementType() == duckdb::StatementType::SELECT_STATEMENT);
+  };
+  return connection_->WithLimits(/*timed=*/true, [&]() -> Result<std::unique_ptr<SqlResult>> {
+    auto result = AtDuckDBBorder(text_, 0, run);
+    if (!result.ok()) return AtPlaceInText(result.status(), statement_.brackets(), 0, text_);
+    return result;
   });
-  if (!result.ok()) return AtPlaceInText(result.status(), brackets_, 0, text_);
-  return result;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Connection>> MakeConnection(std::shared_ptr<SqlDatabase> owner,
-                                                   duckdb::DuckDB* instance,
-                                                   StatementLimits* limits) {
+                                                   duckdb::DuckDB* instance) {
   std::unique_ptr<Connection> out;
   ARROW_RETURN_NOT_OK(AtDuckDBBorder("", 0, [&]() -> Status {
-    out = std::make_unique<ConnectionImpl>(std::move(owner), instance, limits);
+    out = std::make_unique<ConnectionImpl>(std::move(owner), instance);
     return Status::OK();
   }));
   return out;

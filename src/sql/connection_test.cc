@@ -99,38 +99,6 @@ std::string CodeOfRun(Connection& connection, const std::string& sql) {
   return SqlErrorOf(status) == nullptr ? status.ToString() : SqlErrorOf(status)->code;
 }
 
-TEST(ConnectionTest, ATimeoutNeverReachesTheNextStatement) {
-  const auto c = Connect();
-  // About as long as a statement takes: now it is over in time, now it is not.
-  int expired = 0;
-  for (int i = 0; i < 300; ++i) {
-    ASSERT_EQ(CodeOfRun(*c, "SET query_timeout = '" + std::to_string(50 + i * 7) + "us'"), "ok");
-    const std::string code = CodeOfRun(*c, "SELECT sum(i) FROM range(200000) r(i)");
-    ASSERT_TRUE(code == "ok" || code == "T4003") << code;
-    expired += code == "ok" ? 0 : 1;
-    ASSERT_EQ(CodeOfRun(*c, "RESET query_timeout"), "ok");
-    ASSERT_EQ(CodeOfRun(*c, "SELECT sum(i) FROM range(200000) r(i)"), "ok") << i;
-  }
-  EXPECT_GT(expired, 0);
-}
-
-TEST(ConnectionTest, ATimeoutEndsRowsThatAreReadSlowly) {
-  const auto c = Connect();
-  ASSERT_EQ(CodeOfRun(*c, "SET query_timeout = '100ms'"), "ok");
-  auto rows = c->Execute("SELECT i FROM range(1000000000) r(i)").ValueOrDie();
-  Status status;
-  for (;;) {
-    const auto more = rows->NextRow();
-    status = more.status();
-    if (!more.ok()) break;
-    ASSERT_TRUE(*more) << "all rows came before the time was over";
-  }
-  ASSERT_NE(SqlErrorOf(status), nullptr) << status.ToString();
-  EXPECT_EQ(SqlErrorOf(status)->code, "T4003");
-  rows = nullptr;
-  EXPECT_EQ(CodeOfRun(*c, "SELECT 1"), "ok");
-}
-
 TEST(ConnectionTest, APreparedStatementFollowsStrictMode) {
   const auto c = Connect();
   const auto s = c->Prepare("SELECT 1 // $1::INT").ValueOrDie();
@@ -143,25 +111,6 @@ TEST(ConnectionTest, APreparedStatementFollowsStrictMode) {
   EXPECT_EQ(SqlErrorOf(status)->code, "T4001");
   ASSERT_EQ(CodeOfRun(*c, "SET strict_mode = false"), "ok");
   EXPECT_TRUE(s->Execute({0}).ok());
-}
-
-TEST(ConnectionTest, WhatIsSpilledLiesWhereNobodyElseReadsAndGoesWithTheDatabase) {
-  auto sql = SqlDatabase::Open("").ValueOrDie();
-  auto c = sql->Connect().ValueOrDie();
-  auto rows = c->Execute("SELECT current_setting('temp_directory')").ValueOrDie();
-  ASSERT_TRUE(rows->NextRow().ValueOrDie());
-  const std::filesystem::path folder(std::string(rows->Text(0)));
-  EXPECT_EQ(folder.parent_path(), std::filesystem::temp_directory_path());
-  EXPECT_EQ(std::filesystem::status(folder).permissions(), std::filesystem::perms::owner_all);
-  rows = nullptr;
-  ASSERT_EQ(CodeOfRun(*c, "SET memory_limit = '60MB'"), "ok");
-  ASSERT_EQ(CodeOfRun(*c,
-                      "SELECT max(n) FROM (SELECT repeat('x', 100) || i AS s, row_number() OVER "
-                      "(ORDER BY hash(i)) AS n FROM range(1000000) r(i))"),
-            "ok");
-  c = nullptr;
-  sql = nullptr;
-  EXPECT_FALSE(std::filesystem::exists(folder));
 }
 
 }  // namespace

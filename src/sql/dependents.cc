@@ -147,6 +147,7 @@ void FillIndex(duckdb::ClientContext& context, LaminaTransaction& transaction,
     return ThrowIfError(load.Finish());
   }
   for (;;) {
+    CheckInterrupted(context);
     const auto batch = ValueOrThrow(reader->Next());
     if (batch == nullptr) return;
     if (batch->num_rows() == 0) continue;

@@ -29,6 +29,10 @@ T ValueOrThrow(Result<T> result) {
   if (!result.ok()) Throw(result.status());
   return std::move(result).ValueUnsafe();
 }
+/// In loops that DuckDB does not see. Throws what DuckDB throws when a statement is cancelled.
+inline void CheckInterrupted(const duckdb::ClientContext& context) {
+  if (context.IsInterrupted()) throw duckdb::InterruptException();
+}
 /// For DuckDB's interfaces that return their errors.
 duckdb::ErrorData ToDuckDB(const Status& status);
 

@@ -261,8 +261,7 @@ TEST(SuggestionTest, NamesTheNearestAndOnlyWhatIsNear) {
 // A function with a bug, in an instance of the test's own.
 TEST(InternalErrorTest, AfterAnInternalErrorEveryStatementSaysToReopen) {
   const auto owner = SqlDatabase::Open("").ValueOrDie();
-  auto instance = MakeInstance(&owner->database(), "");
-  StatementLimits limits(*instance->instance);
+  auto instance = MakeInstance(&owner->database());
   {
     duckdb::Connection raw(*instance);
     raw.CreateVectorizedFunction<int32_t, int32_t>(
@@ -270,7 +269,7 @@ TEST(InternalErrorTest, AfterAnInternalErrorEveryStatementSaysToReopen) {
           throw duckdb::InternalException("a bug of the test");
         });
   }
-  const auto connection = MakeConnection(owner, instance.get(), &limits).ValueOrDie();
+  const auto connection = MakeConnection(owner, instance.get()).ValueOrDie();
   const auto run = [&](const char* sql) {
     return connection->ExecuteAll(sql, [](SqlResult&) { return Status::OK(); });
   };

@@ -377,6 +377,7 @@ std::vector<ReferenceChange> ForeignKeyChecks::Act(duckdb::ClientContext& contex
       std::vector<std::tuple<std::string, int64_t, int64_t>> orphans;
       std::vector<const Source*> sources;
       for (const auto& [lookup, source] : pending.lookups) {
+        CheckInterrupted(context);
         if ((source.fresh != nullptr) != updates) continue;
         for (auto& orphan : Orphans(reference, lookup, source)) {
           orphans.push_back(std::move(orphan));
@@ -409,6 +410,7 @@ ReferenceChange ForeignKeyChecks::MakeChange(
   std::vector<int64_t> valid_from, valid_to;
   std::vector<const Source*> source_of;
   for (size_t i = 0; i < orphans.size(); ++i) {
+    CheckInterrupted(context);
     const auto& [key, from, to] = orphans[i];
     const auto rows = ValueOrThrow(session_.GetEncoded(table.table().name, key, {},
                                                        ValidPeriod::FromTo({from}, {to}), columns));
@@ -453,10 +455,11 @@ ReferenceChange ForeignKeyChecks::MakeChange(
   return out;
 }
 
-void ForeignKeyChecks::Check() {
+void ForeignKeyChecks::Check(duckdb::ClientContext& context) {
   for (Pending& pending : references_) {
     const Reference& reference = pending.reference;
     for (const auto& [lookup, source] : pending.lookups) {
+      CheckInterrupted(context);
       const auto& [target, from, to] = lookup;
       if (Uncovered(reference, target, from, to).empty()) continue;
       ThrowNotThere(reference, Describe(*source.values, source.row).second);
@@ -466,6 +469,7 @@ void ForeignKeyChecks::Check() {
   for (Pending& pending : referenced_) {
     const Reference& reference = pending.reference;
     for (const auto& [lookup, source] : pending.lookups) {
+      CheckInterrupted(context);
       if (Orphans(reference, lookup, source).empty()) continue;
       const auto [columns, values] = Describe(*source.values, source.row);
       Throw(MakeSqlError("T3005",

@@ -54,7 +54,7 @@ class ForeignKeyChecks {
   /// What actions ask for: the caller writes it, and asks the writers of it in turn.
   std::vector<ReferenceChange> Act(duckdb::ClientContext& context);
   /// Throws T3005.
-  void Check();
+  void Check(duckdb::ClientContext& context);
 
  private:
   /// One foreign key, from either side.

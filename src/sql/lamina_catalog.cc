@@ -133,7 +133,8 @@ LaminaCatalog::LaminaCatalog(duckdb::AttachedDatabase& db, Database* database)
     : Catalog(db),
       database_(database),
       plain_files_(PlainFiles::Install(db.GetDatabase())),
-      sequences_(database) {}
+      sequences_(database),
+      statistics_(database) {}
 
 void LaminaCatalog::Initialize(bool) {}
 
@@ -212,7 +213,7 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
   std::map<uint64_t, Dependents> dependents = ReadDependents(objects, tables);
   for (TableInfo& table : tables) {
     if (table.name == kObjectTable || table.name == kSequenceTable ||
-        table.name.starts_with(kIndexTablePrefix))
+        table.name == kStatisticsTable || table.name.starts_with(kIndexTablePrefix))
       continue;
     const auto [schema, name] = SplitTableName(table.name);
     LaminaSchemaEntry& entry = add_schema(schema);

@@ -20,6 +20,7 @@
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
 #include "sql/sequence.h"
+#include "sql/statistics.h"
 
 namespace lamina::sql {
 
@@ -77,6 +78,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   void EndDefinitionCommit(CommitId commit);
 
   SequenceCounters& sequences() { return sequences_; }
+  StatisticsStore& statistics() { return statistics_; }
 
   // Objects beside tables. `key` as ObjectKey makes it.
   static std::string ObjectKey(const char* kind, const std::string& schema,
@@ -139,6 +141,7 @@ class LaminaCatalog final : public duckdb::Catalog {
   Database* const database_;
   const std::shared_ptr<PlainFiles> plain_files_;
   SequenceCounters sequences_;
+  StatisticsStore statistics_;
   std::atomic<int> definition_commits_{0};    // under way
   std::atomic<uint64_t> objects_changed_{0};  // no later commit changed an object
   base::Mutex mu_;

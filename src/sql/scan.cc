@@ -24,6 +24,8 @@ namespace {
 
 struct ScanData final : public duckdb::TableFunctionData {
   explicit ScanData(LaminaTableEntry& entry) : table(entry) {}
+  // The statistics of a plan are those of one snapshot.
+  bool SupportStatementCache() const override { return false; }
   LaminaTableEntry& table;
   const IndexDefinition* index = nullptr;  ///< That serves the filters; of the table.
 };
@@ -348,6 +350,8 @@ void Scan(duckdb::ClientContext& context, duckdb::TableFunctionInput& input,
     if (!state.rest_last) thread.reads_rest = !state.rest_taken.exchange(true);
   }
   for (;;) {
+    // Where a filter leaves nothing, DuckDB would not be asked for long.
+    CheckInterrupted(context);
     rows.Reset();
     if (thread.reads_rest && !NextOfRest(state, &thread, &rows)) {
       thread.reads_rest = false;
@@ -453,6 +457,10 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
   function.get_partition_data = PartitionOf;
   function.table_scan_progress = Progress;
   function.cardinality = Cardinality;
+  function.statistics = [](duckdb::ClientContext& context, const duckdb::FunctionData* data,
+                           duckdb::column_t column) {
+    return data->Cast<ScanData>().table.GetStatistics(context, column);
+  };
   function.pushdown_complex_filter =
       [](duckdb::ClientContext&, duckdb::LogicalGet& get, duckdb::FunctionData* data,
          duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters) {

@@ -13,7 +13,6 @@
 #include "sql/column_clauses.h"
 #include "sql/duckdb_api.h"
 #include "sql/materialized_view.h"
-#include "sql/settings.h"
 
 namespace lamina::sql {
 
@@ -32,13 +31,22 @@ struct SessionState final : duckdb::ClientContextState {
     return context.registered_state->Get<SessionState>(kKey);
   }
 
+  // A plan is good for one strict_mode.
+  bool StrictModeChanged(duckdb::ClientContext& context) const;
+  bool CanRequestRebind() override { return true; }
+  duckdb::RebindQueryInfo OnExecutePrepared(duckdb::ClientContext& context,
+                                            duckdb::PreparedStatementCallbackInfo& info,
+                                            duckdb::RebindQueryInfo current) override;
+
   Database* const database;
   /// For the transaction that begins next.
   TransactionOptions transaction_options;
   bool read_only = false;
-  SessionSettings settings;
   /// Set by the transaction manager when a statement or COMMIT has committed something.
   std::optional<CommitResult> commit;
+  /// Of the statement under way: nothing is written in its transaction that could depend on what it
+  /// reads.
+  bool only_reads = false;
   /// Of the statement under way: what its text said of columns beyond DuckDB's grammar.
   ColumnClauses column_clauses;
   /// Of the statement under way: what it does with a materialized view.
@@ -55,6 +63,10 @@ struct SessionState final : duckdb::ClientContextState {
   int trigger_depth = 0;
   /// What nextval gave last, by the sequence's id. Under the transaction's mu().
   std::map<std::string, int64_t> current_values;
+  /// Of the parameters of prepared statements, by their names, where PREPARE said them.
+  duckdb::case_insensitive_map_t<std::vector<duckdb::LogicalType>> parameter_types;
+  /// Set for good by SET strict_mode: plans made before may not know of it.
+  bool strict_mode_changed = false;
   /// Why the last commit failed, as DuckDB keeps only its text; OK when it did not.
   Status commit_error;
 };

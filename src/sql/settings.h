@@ -1,9 +1,11 @@
-// Settings of ours beside DuckDB's (SET, RESET, SHOW, current_setting, duckdb_settings), and those
-// of DuckDB that a session may not change.
+// Settings of ours (query_timeout, query_max_memory, strict_mode), and those of DuckDB that nobody
+// may change. docs/guide/sql.md says what they mean.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "lamina/error.h"
 #include "sql/duckdb_api.h"
@@ -11,26 +13,30 @@
 
 namespace lamina::sql {
 
-/// Of one session.
+/// Puts ours beside DuckDB's. Throws.
+void RegisterSettings(duckdb::DatabaseInstance& instance);
+
+/// As they hold for the session now.
 struct SessionSettings {
   int64_t query_timeout_micros = 0;  ///< 0: none.
-  uint64_t query_max_memory = 0;     ///< Bytes; 0: none of its own.
-  bool strict_mode = false;
+  std::optional<uint64_t> query_max_memory;
 };
+SessionSettings ReadSettings(const duckdb::ClientContext& context);
+bool IsStrict(const duckdb::ClientContext& context);
 
-/// Makes them known to an instance that is about to be made.
-void RegisterSettings(duckdb::DBConfig& config);
+/// "10ms", "5s", "1.5 minutes"; a plain number counts milliseconds. Nullopt: no duration.
+std::optional<int64_t> ParseDuration(std::string_view text);
+/// "64MB", "1.5GiB"; a plain number counts bytes. Nullopt: no size.
+std::optional<uint64_t> ParseByteSize(std::string_view text);
 
-/// T4009, T5007 or T6001 for SET, RESET and PRAGMA of what must stay as it is, and for INSTALL.
-Status CheckSetting(const duckdb::SQLStatement& statement);
+/// SHOW name and SHOW ALL, for settings: the query that answers it. A table of that name goes
+/// first, which DuckDB's SHOW is for. Nullopt: it is none.
+std::optional<std::string> ShowSetting(duckdb::ClientContext& context, std::string_view sql,
+                                       const StatementSpan& span);
 
-/// SHOW name, where that is a setting and no table: the query for its value. Else "".
-std::string ShowSetting(duckdb::ClientContext& context, const StatementSpan& span,
-                        std::string_view text);
-
-/// "10ms", "1.5 s", "2 minutes", "1h"; a number alone counts milliseconds. T4010.
-Result<int64_t> ParseTimeout(std::string_view text);
-/// "64MB", "1.5 GiB"; a number alone counts bytes. T4010.
-Result<uint64_t> ParseMemory(std::string_view text);
+/// Refuses a statement that would take LaminaDB's safety away (SET, RESET, PRAGMA, INSTALL, LOAD),
+/// and gives SET temp_directory a private folder.
+Status AdaptSettings(duckdb::ClientContext& context,
+                     duckdb::unique_ptr<duckdb::SQLStatement>* statement);
 
 }  // namespace lamina::sql

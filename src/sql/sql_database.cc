@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "base/private_folder.h"
 #include "sql/error_translation.h"
 
 namespace lamina {
@@ -16,24 +15,20 @@ class SqlDatabaseImpl final : public SqlDatabase,
 
   Status Init() {
     return AtDuckDBBorder("", 0, [&]() -> Status {
-      instance_ = MakeInstance(database_.get(), spill_folder_.path());
-      limits_ = std::make_unique<StatementLimits>(*instance_->instance);
+      instance_ = MakeInstance(database_.get());
       return Status::OK();
     });
   }
 
   Result<std::unique_ptr<Connection>> Connect() override {
-    return MakeConnection(shared_from_this(), instance_.get(), limits_.get());
+    return MakeConnection(shared_from_this(), instance_.get());
   }
   Database& database() override { return *database_; }
 
  private:
-  // In this order: the instance uses the first two, the limits the instance.
+  // In this order: the instance uses the database.
   std::shared_ptr<Database> database_;
-  /// For what statements have no memory for. Without one they fail instead.
-  base::PrivateFolder spill_folder_{"lamina-spill-"};
   std::unique_ptr<duckdb::DuckDB> instance_;
-  std::unique_ptr<StatementLimits> limits_;
 };
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include "lamina/connection.h"
 #include "sql/duckdb_api.h"
-#include "sql/statement_limits.h"
 
 namespace lamina::sql {
 
@@ -13,13 +12,11 @@ namespace lamina::sql {
 inline constexpr char kCatalogName[] = "lamina";
 
 /// Makes the DuckDB instance whose main database is `database` (attached as kCatalogName), which
-/// must outlive it. What its statements have no memory for goes into `spill_folder`. Throws
-/// DuckDB's exceptions.
-std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database, const std::string& spill_folder);
+/// must outlive it. Throws DuckDB's exceptions.
+std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database);
 
 /// A connection over the instance; keeps `owner` alive, which keeps the other two.
 Result<std::unique_ptr<Connection>> MakeConnection(std::shared_ptr<SqlDatabase> owner,
-                                                   duckdb::DuckDB* instance,
-                                                   StatementLimits* limits);
+                                                   duckdb::DuckDB* instance);
 
 }  // namespace lamina::sql

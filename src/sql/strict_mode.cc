@@ -7,21 +7,21 @@
 #include <duckdb/parser/expression/cast_expression.hpp>
 #include <duckdb/parser/expression/function_expression.hpp>
 #include <duckdb/parser/query_node/select_node.hpp>
+#include <duckdb/parser/statement/explain_statement.hpp>
 #include <duckdb/parser/statement/insert_statement.hpp>
 #include <duckdb/parser/statement/merge_into_statement.hpp>
+#include <duckdb/parser/statement/prepare_statement.hpp>
 #include <duckdb/parser/statement/update_statement.hpp>
 #include <duckdb/parser/tableref/expressionlistref.hpp>
 #include <duckdb/planner/expression/bound_cast_expression.hpp>
 #include <duckdb/planner/expression/bound_function_expression.hpp>
-#include <duckdb/planner/expression_iterator.hpp>
-#include <duckdb/planner/logical_operator_visitor.hpp>
 #include <duckdb/planner/operator/logical_expression_get.hpp>
 #include <duckdb/planner/operator/logical_insert.hpp>
 #include <duckdb/planner/operator/logical_merge_into.hpp>
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
-#include "sql/session_state.h"
+#include "sql/settings.h"
 
 namespace lamina::sql {
 namespace {
@@ -32,9 +32,6 @@ using duckdb::LogicalOperator;
 using duckdb::LogicalType;
 using ExpressionPtr = duckdb::unique_ptr<Expression>;
 
-// What takes its second argument for a divisor.
-constexpr std::string_view kDivisions[] = {"/", "//", "%", "mod", "fmod", "divide"};
-constexpr char kDivisor[] = "lamina_divisor";
 constexpr char kUnchanged[] = "lamina_unchanged";
 constexpr char kMeant[] = "lamina_meant";
 
@@ -51,65 +48,6 @@ duckdb::unique_ptr<duckdb::FunctionData> BindFirst(duckdb::ClientContext&,
 
 void First(duckdb::DataChunk& arguments, duckdb::ExpressionState&, duckdb::Vector& result) {
   result.Reference(arguments.data[0]);
-}
-
-template <typename T>
-void RefuseZero(duckdb::Vector& vector, idx_t count) {
-  duckdb::UnifiedVectorFormat format;
-  vector.ToUnifiedFormat(count, format);
-  const auto* values = duckdb::UnifiedVectorFormat::GetData<T>(format);
-  for (idx_t i = 0; i < count; ++i) {
-    const idx_t at = format.sel->get_index(i);
-    if (format.validity.RowIsValid(at) && values[at] == T(0))
-      Throw(MakeSqlError("T4001", "division by zero", "SET strict_mode = false gives NULL or inf"));
-  }
-}
-
-void Divisor(duckdb::DataChunk& arguments, duckdb::ExpressionState&, duckdb::Vector& result) {
-  duckdb::Vector& divisor = arguments.data[0];
-  const idx_t count = arguments.size();
-  using duckdb::PhysicalType;
-  switch (divisor.GetType().InternalType()) {
-    case PhysicalType::INT8:
-      RefuseZero<int8_t>(divisor, count);
-      break;
-    case PhysicalType::INT16:
-      RefuseZero<int16_t>(divisor, count);
-      break;
-    case PhysicalType::INT32:
-      RefuseZero<int32_t>(divisor, count);
-      break;
-    case PhysicalType::INT64:
-      RefuseZero<int64_t>(divisor, count);
-      break;
-    case PhysicalType::INT128:
-      RefuseZero<duckdb::hugeint_t>(divisor, count);
-      break;
-    case PhysicalType::UINT8:
-      RefuseZero<uint8_t>(divisor, count);
-      break;
-    case PhysicalType::UINT16:
-      RefuseZero<uint16_t>(divisor, count);
-      break;
-    case PhysicalType::UINT32:
-      RefuseZero<uint32_t>(divisor, count);
-      break;
-    case PhysicalType::UINT64:
-      RefuseZero<uint64_t>(divisor, count);
-      break;
-    case PhysicalType::UINT128:
-      RefuseZero<duckdb::uhugeint_t>(divisor, count);
-      break;
-    case PhysicalType::FLOAT:
-      RefuseZero<float>(divisor, count);
-      break;
-    case PhysicalType::DOUBLE:
-      RefuseZero<double>(divisor, count);
-      break;
-    default:
-      break;  // an interval has no zero here
-  }
-  result.Reference(divisor);
 }
 
 /// (converted, as it was)
@@ -179,8 +117,6 @@ class StrictRewriter {
 
   void Rewrite(LogicalOperator& op) {
     for (auto& child : op.children) Rewrite(*child);
-    duckdb::LogicalOperatorVisitor::EnumerateExpressions(
-        op, [&](ExpressionPtr* expression) { GuardDivisions(*expression); });
     switch (op.type) {
       case duckdb::LogicalOperatorType::LOGICAL_INSERT: {
         auto& insert = op.Cast<duckdb::LogicalInsert>();
@@ -210,21 +146,6 @@ class StrictRewriter {
   }
 
  private:
-  void GuardDivisions(ExpressionPtr& expression) {
-    duckdb::ExpressionIterator::EnumerateChildren(
-        *expression, [&](ExpressionPtr& child) { GuardDivisions(child); });
-    if (expression->GetExpressionClass() != duckdb::ExpressionClass::BOUND_FUNCTION) return;
-    auto& function = expression->Cast<duckdb::BoundFunctionExpression>();
-    if (function.children.size() != 2 ||
-        std::find(std::begin(kDivisions), std::end(kDivisions), function.function.name) ==
-            std::end(kDivisions) ||
-        !function.children[1]->return_type.IsNumeric())
-      return;
-    duckdb::vector<ExpressionPtr> children;
-    children.push_back(std::move(function.children[1]));
-    function.children[1] = Call(context_, kDivisor, std::move(children));
-  }
-
   /// The columns of `op` are values for a table: what the binder converts for it, it converts last.
   void GuardConversionsInto(LogicalOperator& op) {
     if (op.type == duckdb::LogicalOperatorType::LOGICAL_PROJECTION) {
@@ -281,9 +202,7 @@ class StrictRewriter {
 
 void BeforeOptimizing(duckdb::OptimizerExtensionInput& input,
                       duckdb::unique_ptr<LogicalOperator>& plan) {
-  const auto session = input.context.registered_state->Get<SessionState>(SessionState::kKey);
-  if (session == nullptr || !session->settings.strict_mode) return;
-  StrictRewriter(input.context).Rewrite(*plan);
+  if (IsStrict(input.context)) StrictRewriter(input.context).Rewrite(*plan);
 }
 
 void Add(duckdb::ExtensionLoader& loader, const char* name, size_t arguments,
@@ -299,6 +218,10 @@ void Add(duckdb::ExtensionLoader& loader, const char* name, size_t arguments,
 
 void MarkMeantConversions(duckdb::SQLStatement& statement) {
   using duckdb::StatementType;
+  if (statement.type == StatementType::PREPARE_STATEMENT)
+    return MarkMeantConversions(*statement.Cast<duckdb::PrepareStatement>().statement);
+  if (statement.type == StatementType::EXPLAIN_STATEMENT)
+    return MarkMeantConversions(*statement.Cast<duckdb::ExplainStatement>().stmt);
   if (statement.type == StatementType::INSERT_STATEMENT) {
     auto& insert = statement.Cast<duckdb::InsertStatement>();
     if (insert.on_conflict_info != nullptr) Mark(insert.on_conflict_info->set_info.get());
@@ -329,7 +252,6 @@ void RegisterStrictMode(duckdb::DBConfig& config) {
 }
 
 void RegisterStrictFunctions(duckdb::ExtensionLoader& loader) {
-  Add(loader, kDivisor, 1, Divisor, /*can_throw=*/true);
   Add(loader, kUnchanged, 2, Unchanged, /*can_throw=*/true);
   Add(loader, kMeant, 1, First, /*can_throw=*/false);
 }

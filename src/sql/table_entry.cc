@@ -19,6 +19,7 @@
 #include "sql/materialized_view.h"
 #include "sql/reference_actions.h"
 #include "sql/scan.h"
+#include "sql/statistics.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
 
@@ -85,9 +86,9 @@ duckdb::LogicalType LaminaTableEntry::TypeOf(duckdb::column_t column) const {
   return columns.GetColumn(duckdb::LogicalIndex(column)).Type();
 }
 
-duckdb::unique_ptr<duckdb::BaseStatistics> LaminaTableEntry::GetStatistics(duckdb::ClientContext&,
-                                                                           duckdb::column_t) {
-  return nullptr;
+duckdb::unique_ptr<duckdb::BaseStatistics> LaminaTableEntry::GetStatistics(
+    duckdb::ClientContext& context, duckdb::column_t column) {
+  return StatisticsOf(context, *this, column);
 }
 
 duckdb::unique_ptr<duckdb::CreateInfo> LaminaTableEntry::GetInfo() const {

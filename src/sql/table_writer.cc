@@ -81,6 +81,7 @@ void TableWriter::Insert(const std::shared_ptr<arrow::RecordBatch>& rows) {
 
 void TableWriter::Delete(std::span<const RowChange> changes) {
   for (const RowChange& change : changes) {
+    CheckInterrupted(context_);
     const WriteOptions options = change.old.Options();
     if (!indexes_.empty()) {
       const auto keys = KeysOf(*change.old.keys);
@@ -103,6 +104,7 @@ void TableWriter::Update(std::span<const RowChange> changes, bool moves) {
   std::vector<std::vector<Entries>> entries(changes.size());
   const bool keyed = schema_->has_primary_key;
   for (size_t c = 0; c < changes.size(); ++c) {
+    CheckInterrupted(context_);
     const RowChange& change = changes[c];
     const WriteOptions options = change.old.Options();
     if (!indexes_.empty()) {
@@ -126,6 +128,7 @@ void TableWriter::Update(std::span<const RowChange> changes, bool moves) {
     if (moves) ThrowIfError(session_.Delete(name_, change.old.keys, options));
   }
   for (size_t c = 0; c < changes.size(); ++c) {
+    CheckInterrupted(context_);
     const RowChange& change = changes[c];
     const WriteOptions options = change.old.Options();
     const auto keys = Write(change.rows, options, /*insert=*/moves);
@@ -133,6 +136,7 @@ void TableWriter::Update(std::span<const RowChange> changes, bool moves) {
       entries[c][i].fresh = ValueOrThrow(indexes_[i].Entries(*change.rows, *keys));
   }
   for (size_t c = 0; c < changes.size(); ++c) {
+    CheckInterrupted(context_);
     const RowChange& change = changes[c];
     const WriteOptions options = change.old.Options();
     for (size_t i = 0; i < indexes_.size(); ++i)
@@ -173,7 +177,7 @@ void TableWriter::Finish(TriggerEvent kind, std::vector<std::string> set) {
       other.Update({&change.change, 1}, moves);
     }
   }
-  for (TableWriter* writer : writers) writer->foreign_keys_.Check();
+  for (TableWriter* writer : writers) writer->foreign_keys_.Check(context_);
   for (size_t i = 0; i < writers.size(); ++i)
     writers[i]->TellTriggers(said[i].kind, std::move(said[i].columns));
 }

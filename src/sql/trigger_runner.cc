@@ -279,7 +279,8 @@ class Firing {
   duckdb::unique_ptr<duckdb::SQLStatement> Parse(const std::string& text) {
     auto out = ParseBody(text);
     ThrowIfError(CheckIdentity(session_.context(), *out, /*overriding=*/false));
-    if (SessionState::Get(outer_).settings.strict_mode) MarkMeantConversions(*out);
+    // They are kept, and may run under another strict_mode.
+    MarkMeantConversions(*out);
     return out;
   }
 

@@ -8,6 +8,7 @@
 
 #include "base/scope_guard.h"
 #include "sql/error_translation.h"
+#include "sql/settings.h"
 #include "sql/transaction.h"
 #include "sql/trigger_runner.h"
 
@@ -44,7 +45,10 @@ void TriggerSession::In(duckdb::ClientContext& outer, const LaminaTableEntry& ta
   state_->outer = &LaminaTransaction::Get(outer, catalog);
   state_->trigger_depth = session.trigger_depth + 1;
   state_->current_values = session.current_values;
-  state_->settings = session.settings;
+  state_->strict_mode_changed |= session.strict_mode_changed;
+  const auto memory = ReadSettings(outer).query_max_memory;
+  if (memory.has_value() && memory_ == nullptr) memory_ = &SessionMemory::Install(context);
+  if (memory_ != nullptr) memory_->SetLimit(memory);
   outer_ = &outer;
   text_ = {};
   context.ClearInterrupt();

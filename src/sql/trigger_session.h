@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "sql/duckdb_api.h"
+#include "sql/session_memory.h"
 #include "sql/session_state.h"
 #include "sql/table_entry.h"
 
@@ -47,6 +48,7 @@ class TriggerSession {
 
   duckdb::Connection connection_;
   const duckdb::shared_ptr<SessionState> state_;
+  SessionMemory* memory_ = nullptr;  // null: nothing had a limit yet
   duckdb::ClientContext* outer_ = nullptr;
   std::string_view text_;
 };

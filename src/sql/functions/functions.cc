@@ -12,6 +12,7 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterTriggers(loader);
   RegisterSequences(loader);
   RegisterJson(loader);
+  RegisterStrictDivision(loader);
   RegisterJsonDepth(loader);
   RegisterStrictFunctions(loader);
 }

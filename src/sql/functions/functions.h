@@ -17,6 +17,7 @@ void RegisterJsonDepth(duckdb::ExtensionLoader& loader);
 void RegisterSequences(duckdb::ExtensionLoader& loader);
 void RegisterOverloads(duckdb::ExtensionLoader& loader);
 void RegisterToChar(duckdb::ExtensionLoader& loader);
+void RegisterStrictDivision(duckdb::ExtensionLoader& loader);
 void RegisterTriggers(duckdb::ExtensionLoader& loader);
 
 /// Throws T4013 for a text of JSON that recursion should not be let into.

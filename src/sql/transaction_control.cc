@@ -1,0 +1,81 @@
+#include "sql/transaction_control.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "sql/error_translation.h"
+#include "sql/token_reader.h"
+
+namespace lamina::sql {
+namespace {
+
+Status ReadModes(TokenReader& reader, Control* out) {
+  out->kind = ControlKind::kBegin;
+  while (!reader.AtEnd()) {
+    if (reader.Take({"READ", "ONLY"})) {
+      out->read_only = true;
+    } else if (reader.Take({"READ", "WRITE"})) {
+      out->read_only = false;
+    } else if (reader.Take({"ISOLATION", "LEVEL"})) {
+      if (reader.Take("SERIALIZABLE")) {
+        out->isolation = Isolation::kSerializable;
+      } else if (reader.Take("SNAPSHOT") || reader.Take({"REPEATABLE", "READ"}) ||
+                 reader.Take({"READ", "COMMITTED"}) || reader.Take({"READ", "UNCOMMITTED"})) {
+        // The weaker levels of the standard may be given as a stronger one.
+        out->isolation = Isolation::kSnapshot;
+      } else {
+        return reader.Unexpected();
+      }
+    } else {
+      (void)(reader.Take("READ") || reader.Take("ISOLATION"));  // the next word is the wrong one
+      return reader.Unexpected();
+    }
+    (void)reader.TakeSign(',');
+  }
+  return Status::OK();
+}
+
+Result<Control> Read(TokenReader& reader, std::string_view text) {
+  Control out;
+  const auto name = [&](ControlKind kind) {
+    out.kind = kind;
+    if (kind != ControlKind::kSavepoint) (void)reader.Take("SAVEPOINT");
+    return reader.Name().Value(&out.name);
+  };
+  const auto transaction = [&] { (void)(reader.Take("TRANSACTION") || reader.Take("WORK")); };
+  if (reader.Take("BEGIN")) {
+    transaction();
+    ARROW_RETURN_NOT_OK(ReadModes(reader, &out));
+  } else if (reader.Take({"START", "TRANSACTION"})) {
+    ARROW_RETURN_NOT_OK(ReadModes(reader, &out));
+  } else if (reader.Take("COMMIT") || reader.Take("END")) {
+    out.kind = ControlKind::kCommit;
+    transaction();
+  } else if (reader.Take("ROLLBACK") || reader.Take("ABORT")) {
+    out.kind = ControlKind::kRollback;
+    transaction();
+    if (reader.Take("TO")) ARROW_RETURN_NOT_OK(name(ControlKind::kRollbackTo));
+  } else if (reader.Take("SAVEPOINT")) {
+    ARROW_RETURN_NOT_OK(name(ControlKind::kSavepoint));
+  } else if (reader.Take("RELEASE")) {
+    ARROW_RETURN_NOT_OK(name(ControlKind::kRelease));
+  } else {
+    return out;
+  }
+  if (reader.AtEnd()) return out;
+  return MakeSqlError("T1005",
+                      fmt::format("syntax error at or near \"{}\"", reader.Next().In(text)), "",
+                      reader.position());
+}
+
+}  // namespace
+
+Result<Control> ParseControl(std::string_view text, const StatementSpan& span) {
+  TokenReader reader(text, span);
+  auto out = Read(reader, text);
+  if (!out.ok()) return WithExcerpt(out.status(), text);
+  return out;
+}
+
+}  // namespace lamina::sql
