@@ -1,6 +1,6 @@
 // strict_mode: what DuckDB lets pass in silence is an error. Divisors are looked at
 // (functions/strict_division.cc); where an INSERT or UPDATE converts a value for its column, the
-// value has to come back from there as it was; and an INSERT names every column that has no default.
+// value has to come back from there as it was; an INSERT names every column that has no default.
 #pragma once
 
 #include <duckdb/main/extension/extension_loader.hpp>
