@@ -7,6 +7,7 @@
 #include "sql/functions/functions.h"
 #include "sql/instance_resources.h"
 #include "sql/lamina_catalog.h"
+#include "sql/late_columns.h"
 #include "sql/plain_files.h"
 #include "sql/settings.h"
 #include "sql/sql_database.h"
@@ -59,6 +60,7 @@ std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   // Where none can be made, what does not fit in memory fails.
   config.options.temporary_directory = info->resources.spill.Make("").ValueOr("");
   RegisterStrictMode(config);
+  RegisterLateColumns(config);
   auto extension = duckdb::make_shared_ptr<duckdb::StorageExtension>();
   extension->attach = Attach;
   extension->create_transaction_manager = MakeTransactionManager;

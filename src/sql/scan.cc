@@ -30,6 +30,8 @@ struct ScanData final : public duckdb::TableFunctionData {
   const IndexDefinition* index = nullptr;  ///< That serves the filters; of the table.
 };
 
+constexpr char kScanName[] = "lamina_scan";
+
 bool IsTime(duckdb::column_t column) { return column >= kValidFrom && column <= kSystemTo; }
 
 /// The pushed-down filters in the database's words, as far as both mean the same by them.
@@ -129,7 +131,7 @@ using RowFilters = std::vector<duckdb::unique_ptr<duckdb::Expression>>;
 struct ScanState final : public duckdb::GlobalTableFunctionState {
   struct Column {
     int position = -1;  ///< In the batches of `rest` and in `plain`; -1: nobody asks for its value.
-    bool is_time = false;
+    duckdb::column_t column = duckdb::COLUMN_IDENTIFIER_EMPTY;
     duckdb::LogicalType type;
   };
   std::vector<Column> columns;  ///< What filters and the output need.
@@ -168,6 +170,7 @@ bool IsFloating(const duckdb::LogicalType& type) {
 // Whether another reader of Parquet gives the column as the database does.
 bool IsPlainColumn(const LaminaTableEntry& table, duckdb::column_t column) {
   if (column == duckdb::COLUMN_IDENTIFIER_EMPTY) return true;
+  if (column == kRowId) return true;
   if (column >= kHiddenColumns && column < kKeyStart) return false;
   const auto field = table.table().schema->GetFieldByName(table.StorageName(column));
   return field != nullptr && ReadsAsItIs(*field, table.TypeOf(column));
@@ -191,7 +194,7 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
       continue;
     }
     to.type = table.TypeOf(column);
-    to.is_time = IsTime(column);
+    to.column = column;
     plain = plain && IsPlainColumn(table, column);
     const std::string name = table.StorageName(column);
     auto& names = *options.columns;
@@ -288,7 +291,7 @@ duckdb::unique_ptr<duckdb::LocalTableFunctionState> InitThread(
   return out;
 }
 
-// Open ends are infinity in SQL.
+/// Open ends are infinity in SQL.
 void ToTimes(const arrow::Array& array, int64_t offset, int64_t count, duckdb::Vector* out) {
   const int64_t* from = array.data()->GetValues<int64_t>(1) + offset;
   int64_t* to = duckdb::FlatVector::GetData<int64_t>(*out);
@@ -313,10 +316,9 @@ bool NextOfRest(const ScanState& state, ScanThread* thread, duckdb::DataChunk* r
     const ScanState::Column& column = state.columns[i];
     if (column.position < 0) {
       SetNull(&rows->data[i]);
-    } else if (column.is_time) {
-      ToTimes(*thread->batch->column(column.position), thread->at, count, &rows->data[i]);
     } else {
-      ToVector(thread->batch->column(column.position), thread->at, count, &rows->data[i]);
+      ToColumn(thread->batch->column(column.position), column.column, thread->at, count,
+               &rows->data[i]);
     }
   }
   thread->at += count;
@@ -447,10 +449,22 @@ duckdb::InsertionOrderPreservingMap<duckdb::string> Counters(
 
 }  // namespace
 
+void ToColumn(const std::shared_ptr<arrow::Array>& from, duckdb::column_t column, int64_t offset,
+              int64_t count, duckdb::Vector* to) {
+  if (IsTime(column)) return ToTimes(*from, offset, count, to);
+  ToVector(from, offset, count, to);
+}
+
+LaminaTableEntry* ScannedWhole(const duckdb::LogicalGet& get) {
+  if (get.function.name != kScanName) return nullptr;
+  const auto& data = get.bind_data->Cast<ScanData>();
+  return data.index == nullptr ? &data.table : nullptr;
+}
+
 duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
                                        duckdb::unique_ptr<duckdb::FunctionData>* bind_data) {
   *bind_data = duckdb::make_uniq<ScanData>(table);
-  duckdb::TableFunction function("lamina_scan", {}, Scan, nullptr, InitScan, InitThread);
+  duckdb::TableFunction function(kScanName, {}, Scan, nullptr, InitScan, InitThread);
   function.projection_pushdown = true;
   function.filter_pushdown = true;
   function.filter_prune = true;
@@ -461,6 +475,10 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
                            duckdb::column_t column) {
     return data->Cast<ScanData>().table.GetStatistics(context, column);
   };
+  // Filters of one column, whatever they compute: the reader of Parquet looks at the other columns
+  // only where rows are left.
+  function.pushdown_expression = [](duckdb::ClientContext&, const duckdb::LogicalGet&,
+                                    duckdb::Expression&) { return true; };
   function.pushdown_complex_filter =
       [](duckdb::ClientContext&, duckdb::LogicalGet& get, duckdb::FunctionData* data,
          duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters) {
