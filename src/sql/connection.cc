@@ -14,10 +14,12 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/scope_guard.h"
 #include "sql/error_translation.h"
 #include "sql/instance_resources.h"
 #include "sql/lexer.h"
 #include "sql/maintenance.h"
+#include "sql/plan_guide.h"
 #include "sql/prepared.h"
 #include "sql/result.h"
 #include "sql/session_memory.h"
@@ -250,6 +252,19 @@ class ConnectionImpl final : public Connection {
         }
       });
     }
+    const auto guide = ParsePlanGuideStatement(sql, span);
+    if (!guide.ok()) return Failed(WithExcerpt(guide.status(), sql));
+    if (guide->has_value()) {
+      if (!parameters.empty())
+        return Failed(MakeSqlError("T4007", "a statement about plan guides has no parameters"));
+      return RunOwn(sql, (*guide)->drops ? "DROP" : "CREATE", [&] {
+        if ((*guide)->drops) {
+          DropPlanGuide(*duck_.context, **guide);
+        } else {
+          CreatePlanGuide(*duck_.context, **guide);
+        }
+      });
+    }
     if (IsDeallocateAll(sql, span)) {
       DeallocateAll(*duck_.context, state_.get());
       return Tagged("DEALLOCATE");
@@ -348,6 +363,7 @@ class ConnectionImpl final : public Connection {
   /// takes the deadline along.
   Result<std::unique_ptr<SqlResult>> WithLimits(
       bool timed, const std::function<Result<std::unique_ptr<SqlResult>>()>& body) {
+    const base::ScopeGuard end([&] { state_->text = {}; });
     Status status = BeginLimits(timed);
     if (status.ok()) {
       auto result = body();
@@ -699,6 +715,9 @@ Status StatementImpl::Plan(const StatementSpan& span) {
   const auto trigger = ParseTriggerStatement(text_, span);
   if (!trigger.ok()) return WithExcerpt(trigger.status(), text_);
   if (trigger->has_value()) return Status::OK();
+  const auto guide = ParsePlanGuideStatement(text_, span);
+  if (!guide.ok()) return WithExcerpt(guide.status(), text_);
+  if (guide->has_value()) return Status::OK();
   auto& context = *connection_->duck().context;
   ARROW_ASSIGN_OR_RAISE(statement_, StatementText::Take(context, text_, span));
   if (statement_.view() != ViewStatement::Kind::kNone) return Status::OK();

@@ -11,6 +11,7 @@
 
 #include <arrow/api.h>
 #include <duckdb/planner/expression/bound_between_expression.hpp>
+#include <duckdb/planner/expression/bound_cast_expression.hpp>
 #include <duckdb/planner/expression/bound_columnref_expression.hpp>
 #include <duckdb/planner/expression/bound_comparison_expression.hpp>
 #include <duckdb/planner/expression/bound_operator_expression.hpp>
@@ -33,13 +34,10 @@ constexpr int64_t kRowsMin = 128;
 constexpr int64_t kRowsMax = 65'536;
 constexpr uint64_t kScannedRowsPerRead = 512;
 constexpr size_t kPrefixesMax = 4096;
+// Their keys are held in memory.
+constexpr int64_t kForcedRowsMax = 10'000'000;
 
 // --- Choosing ------------------------------------------------------------------------------------
-
-struct Use {
-  bool fixed = false;
-  bool bounded = false;
-};
 
 /// The column of the scan that the expression is, or npos.
 size_t ColumnOf(const duckdb::LogicalGet& get, const duckdb::Expression& expression) {
@@ -51,8 +49,16 @@ size_t ColumnOf(const duckdb::LogicalGet& get, const duckdb::Expression& express
   return get.GetColumnIds()[binding.column_index].GetPrimaryIndex();
 }
 
+/// A constant, or a parameter that will be one.
+bool IsConstant(const duckdb::Expression& expression) {
+  if (expression.GetExpressionClass() == duckdb::ExpressionClass::BOUND_CAST)
+    return IsConstant(*expression.Cast<duckdb::BoundCastExpression>().child);
+  return expression.IsFoldable() ||
+         expression.GetExpressionClass() == duckdb::ExpressionClass::BOUND_PARAMETER;
+}
+
 void Note(const duckdb::LogicalGet& get, const duckdb::Expression& filter,
-          std::map<size_t, Use>* uses) {
+          std::map<size_t, ColumnUse>* uses) {
   using duckdb::ExpressionType;
   switch (filter.GetExpressionClass()) {
     case duckdb::ExpressionClass::BOUND_COMPARISON: {
@@ -60,8 +66,8 @@ void Note(const duckdb::LogicalGet& get, const duckdb::Expression& filter,
       const duckdb::Expression* column = comparison.left.get();
       const duckdb::Expression* value = comparison.right.get();
       if (ColumnOf(get, *column) == std::string::npos) std::swap(column, value);
-      if (ColumnOf(get, *column) == std::string::npos || !value->IsFoldable()) return;
-      Use& use = (*uses)[ColumnOf(get, *column)];
+      if (ColumnOf(get, *column) == std::string::npos || !IsConstant(*value)) return;
+      ColumnUse& use = (*uses)[ColumnOf(get, *column)];
       if (filter.type == ExpressionType::COMPARE_EQUAL) {
         use.fixed = true;
       } else if (filter.type != ExpressionType::COMPARE_NOTEQUAL &&
@@ -74,7 +80,7 @@ void Note(const duckdb::LogicalGet& get, const duckdb::Expression& filter,
     case duckdb::ExpressionClass::BOUND_BETWEEN: {
       const auto& between = filter.Cast<duckdb::BoundBetweenExpression>();
       const size_t column = ColumnOf(get, *between.input);
-      if (column != std::string::npos && between.lower->IsFoldable() && between.upper->IsFoldable())
+      if (column != std::string::npos && IsConstant(*between.lower) && IsConstant(*between.upper))
         (*uses)[column].bounded = true;
       return;
     }
@@ -85,7 +91,7 @@ void Note(const duckdb::LogicalGet& get, const duckdb::Expression& filter,
         return;
       const size_t column = ColumnOf(get, *of[0]);
       const bool constant = std::all_of(of.begin() + 1, of.end(),
-                                        [](const auto& value) { return value->IsFoldable(); });
+                                        [](const auto& value) { return IsConstant(*value); });
       if (column != std::string::npos && constant) (*uses)[column].fixed = true;
       return;
     }
@@ -271,32 +277,53 @@ class BatchesReader final : public ScanReader {
 
 }  // namespace
 
-const IndexDefinition* ChooseIndex(
-    const LaminaTableEntry& table, const duckdb::LogicalGet& get,
-    const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters) {
-  if (table.dependents().indexes.empty()) return nullptr;
-  std::map<size_t, Use> uses;
+ColumnUses UsesOf(const LaminaTableEntry& table, const duckdb::LogicalGet& get,
+                  const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters) {
+  std::map<size_t, ColumnUse> uses;
   for (const auto& filter : filters) Note(get, *filter, &uses);
-  std::map<std::string, Use> by_name;
+  ColumnUses out;
   for (const auto& [column, use] : uses) {
     if (column >= kHiddenColumns) continue;
-    by_name[table.GetColumns().GetColumn(duckdb::LogicalIndex(column)).Name()] = use;
+    out[table.GetColumns().GetColumn(duckdb::LogicalIndex(column)).Name()] = use;
   }
-  // A fixed column is worth more than a bounded one; a whole unique key, a row at most, than all.
-  const auto worth = [&](const std::vector<std::string>& columns, bool unique) {
-    size_t out = 0;
-    for (size_t i = 0; i < columns.size(); ++i) {
-      const auto it = by_name.find(columns[i]);
-      if (it == by_name.end()) return out;
-      if (!it->second.fixed) return it->second.bounded ? out + 1 : out;
-      out += 2;
-    }
-    return unique ? out + 1000 : out;
-  };
+  return out;
+}
+
+size_t WorthOf(const std::vector<std::string>& columns, bool unique, const ColumnUses& uses) {
+  size_t out = 0;
+  for (const std::string& column : columns) {
+    const auto it = uses.find(column);
+    if (it == uses.end()) return out;
+    if (!it->second.fixed) return it->second.bounded ? out + 1 : out;
+    out += 2;
+  }
+  return unique ? out + 1000 : out;
+}
+
+int64_t MostByIndex(uint64_t rows_of_table) {
+  return std::clamp(static_cast<int64_t>(rows_of_table / kScannedRowsPerRead), kRowsMin, kRowsMax);
+}
+
+const IndexDefinition* ChooseIndex(
+    const LaminaTableEntry& table, const duckdb::LogicalGet& get,
+    const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters, const PlanHints* hints,
+    bool* forced) {
+  *forced = false;
+  if (table.dependents().indexes.empty()) return nullptr;
+  if (hints != nullptr && hints->ScansWhole(table)) return nullptr;
+  const ColumnUses uses = UsesOf(table, get, filters);
   const IndexDefinition* best = nullptr;
-  size_t most = worth(table.table().key, /*unique=*/!table.table().key.empty());
+  size_t most = WorthOf(table.table().key, /*unique=*/!table.table().key.empty(), uses);
   for (const IndexDefinition& index : table.dependents().indexes) {
-    const size_t of = worth(index.columns, index.unique);
+    const size_t of = WorthOf(index.columns, index.unique, uses);
+    if (hints != nullptr) {
+      const std::string name = duckdb::StringUtil::Lower(index.name);
+      if (hints->no_index.contains(name)) continue;
+      if (of > 0 && hints->index.contains(name)) {
+        *forced = true;
+        return &index;
+      }
+    }
     if (of <= most) continue;
     most = of;
     best = &index;
@@ -308,7 +335,7 @@ std::shared_ptr<ScanReader> ReadByIndex(LaminaTransaction& transaction,
                                         const LaminaTableEntry& table, const IndexDefinition& index,
                                         const duckdb::TableFilterSet& filters,
                                         const duckdb::vector<duckdb::column_t>& columns,
-                                        const ScanOptions& options) {
+                                        const ScanOptions& options, bool forced) {
   // An index knows the moments since it was made.
   if (options.system.kind() != SystemPeriod::Kind::kLatest) return nullptr;
   if (options.valid.kind() != ValidPeriod::Kind::kNow &&
@@ -319,8 +346,7 @@ std::shared_ptr<ScanReader> ReadByIndex(LaminaTransaction& transaction,
   if (ranges.empty()) return nullptr;
 
   db::Session& data = transaction.data();
-  const auto most = std::clamp(
-      static_cast<int64_t>(table.table().rows_at_rest / kScannedRowsPerRead), kRowsMin, kRowsMax);
+  const int64_t most = forced ? kForcedRowsMax : MostByIndex(table.table().rows_at_rest);
   std::vector<std::string> keys;
   ScanOptions entries;
   entries.columns = {kRowColumn};

@@ -9,6 +9,7 @@
 #include "sql/lamina_catalog.h"
 #include "sql/late_columns.h"
 #include "sql/plain_files.h"
+#include "sql/plan_guide.h"
 #include "sql/settings.h"
 #include "sql/sql_database.h"
 #include "sql/strict_mode.h"
@@ -60,6 +61,7 @@ std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   // Where none can be made, what does not fit in memory fails.
   config.options.temporary_directory = info->resources.spill.Make("").ValueOr("");
   RegisterStrictMode(config);
+  RegisterPlanGuides(config);
   RegisterLateColumns(config);
   auto extension = duckdb::make_shared_ptr<duckdb::StorageExtension>();
   extension->attach = Attach;

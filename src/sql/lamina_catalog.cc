@@ -242,6 +242,11 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
     if (kind == "table" || kind == "schema" || kind == "index" || kind == "foreign_key" ||
         kind == "materialized_view" || kind == "trigger")
       continue;
+    if (kind == "plan_guide") {
+      auto guide = std::make_shared<const PlanGuide>(ReadPlanGuide(definition));
+      out->plan_guides_[NormalizedText(guide->query)] = std::move(guide);
+      continue;
+    }
     LaminaSchemaEntry& schema = add_schema(Unescape(key.substr(slash + 1, second - slash - 1)));
     auto info = ParseCreate(definition.at("sql"));
     info->catalog = GetName();

@@ -19,6 +19,7 @@
 #include "base/mutex.h"
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
+#include "sql/plan_guide.h"
 #include "sql/sequence.h"
 #include "sql/statistics.h"
 
@@ -54,6 +55,7 @@ class CatalogSnapshot {
   LaminaTableEntry* FindTable(uint64_t id) const;
   const Dependents& DependentsOf(uint64_t table) const;
   bool has_triggers() const { return has_triggers_; }
+  const PlanGuides& plan_guides() const { return plan_guides_; }
 
  private:
   friend class LaminaCatalog;
@@ -61,6 +63,7 @@ class CatalogSnapshot {
   const uint64_t version_;
   std::map<uint64_t, LaminaTableEntry*> tables_;
   bool has_triggers_ = false;
+  PlanGuides plan_guides_;
   duckdb::case_insensitive_map_t<duckdb::unique_ptr<LaminaSchemaEntry>> schemas_;
 };
 

@@ -130,6 +130,15 @@ Result<std::vector<ParameterType>> TakeParameterTypes(std::string_view sql,
   return out;
 }
 
+std::string_view PreparedText(std::string_view sql, const StatementSpan& span) {
+  const auto& tokens = span.tokens;
+  if (!Is(tokens[0], sql, "PREPARE")) return {};
+  for (size_t i = 2; i + 1 < tokens.size(); ++i)
+    if (Is(tokens[i], sql, "AS"))
+      return sql.substr(tokens[i + 1].begin, span.end - tokens[i + 1].begin);
+  return {};
+}
+
 bool IsDeallocateAll(std::string_view sql, const StatementSpan& span) {
   const auto& tokens = span.tokens;
   if (tokens.size() < 2 || tokens.size() > 3 || !Is(tokens[0], sql, "DEALLOCATE")) return false;

@@ -26,6 +26,9 @@ Result<std::vector<ParameterType>> TakeParameterTypes(std::string_view sql,
                                                       const StatementSpan& span,
                                                       std::string* statement);
 
+/// What stands behind AS in a PREPARE; "" for other statements. A part of `sql`.
+std::string_view PreparedText(std::string_view sql, const StatementSpan& span);
+
 /// DEALLOCATE [PREPARE] ALL, which DuckDB's grammar lacks.
 bool IsDeallocateAll(std::string_view sql, const StatementSpan& span);
 void DeallocateAll(duckdb::ClientContext& context, SessionState* state);

@@ -15,6 +15,9 @@
 #include "sql/error_translation.h"
 #include "sql/index_scan.h"
 #include "sql/plain_files.h"
+#include "sql/plan_guide.h"
+#include "sql/session_state.h"
+#include "sql/suggest_index.h"
 #include "sql/transaction.h"
 #include "sql/types.h"
 #include "sql/vectors.h"
@@ -27,7 +30,11 @@ struct ScanData final : public duckdb::TableFunctionData {
   // The statistics of a plan are those of one snapshot.
   bool SupportStatementCache() const override { return false; }
   LaminaTableEntry& table;
+  std::shared_ptr<const PlanGuide> guide;  ///< Null: none.
   const IndexDefinition* index = nullptr;  ///< That serves the filters; of the table.
+  bool forced = false;                     ///< The guide wants the index.
+
+  const PlanHints* hints() const { return guide == nullptr ? nullptr : &guide->parsed; }
 };
 
 constexpr char kScanName[] = "lamina_scan";
@@ -209,10 +216,12 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
   if (input.CanRemoveFilterColumns())
     out->output.assign(input.projection_ids.begin(), input.projection_ids.end());
 
-  const IndexDefinition* index = input.bind_data->Cast<ScanData>().index;
+  const auto& data = input.bind_data->Cast<ScanData>();
+  const IndexDefinition* index = data.index;
   if (index != nullptr && input.filters != nullptr) {
     base::MutexLock lock(&transaction.mu());
-    out->rest = ReadByIndex(transaction, table, *index, *input.filters, input.column_ids, options);
+    out->rest = ReadByIndex(transaction, table, *index, *input.filters, input.column_ids, options,
+                            data.forced);
     out->by_index = out->rest != nullptr;
   }
   std::vector<ExprPtr> pushed;
@@ -402,8 +411,10 @@ duckdb::BindInfo GetBindInfo(const duckdb::optional_ptr<duckdb::FunctionData> da
 
 duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(duckdb::ClientContext& context,
                                                        const duckdb::FunctionData* data) {
-  return duckdb::make_uniq<duckdb::NodeStatistics>(
-      data->Cast<ScanData>().table.EstimateRows(context));
+  const auto& scan = data->Cast<ScanData>();
+  std::optional<uint64_t> said;
+  if (scan.guide != nullptr) said = scan.guide->parsed.RowsOf(scan.table);
+  return duckdb::make_uniq<duckdb::NodeStatistics>(said ? *said : scan.table.EstimateRows(context));
 }
 
 duckdb::InsertionOrderPreservingMap<duckdb::string> ToString(
@@ -412,6 +423,7 @@ duckdb::InsertionOrderPreservingMap<duckdb::string> ToString(
   const auto& data = input.bind_data->Cast<ScanData>();
   out["Table"] = data.table.name;
   if (data.index != nullptr) out["Index"] = data.index->name;
+  if (data.guide != nullptr) out["Plan Guide"] = data.guide->name;
   return out;
 }
 
@@ -455,10 +467,20 @@ void ToColumn(const std::shared_ptr<arrow::Array>& from, duckdb::column_t column
   ToVector(from, offset, count, to);
 }
 
+LaminaTableEntry* ScannedTable(const duckdb::LogicalGet& get) {
+  return get.function.name == kScanName ? &get.bind_data->Cast<ScanData>().table : nullptr;
+}
+
 LaminaTableEntry* ScannedWhole(const duckdb::LogicalGet& get) {
-  if (get.function.name != kScanName) return nullptr;
+  LaminaTableEntry* table = ScannedTable(get);
+  if (table == nullptr) return nullptr;
   const auto& data = get.bind_data->Cast<ScanData>();
-  return data.index == nullptr ? &data.table : nullptr;
+  if (data.index != nullptr) return nullptr;
+  return data.guide != nullptr && data.guide->parsed.no_late_columns ? nullptr : table;
+}
+
+void GuideScan(duckdb::LogicalGet& get, std::shared_ptr<const PlanGuide> guide) {
+  get.bind_data->Cast<ScanData>().guide = std::move(guide);
 }
 
 duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
@@ -480,10 +502,14 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
   function.pushdown_expression = [](duckdb::ClientContext&, const duckdb::LogicalGet&,
                                     duckdb::Expression&) { return true; };
   function.pushdown_complex_filter =
-      [](duckdb::ClientContext&, duckdb::LogicalGet& get, duckdb::FunctionData* data,
+      [](duckdb::ClientContext& context, duckdb::LogicalGet& get, duckdb::FunctionData* data,
          duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters) {
         auto& scan = data->Cast<ScanData>();
-        if (scan.index == nullptr) scan.index = ChooseIndex(scan.table, get, filters);
+        if (scan.index == nullptr)
+          scan.index = ChooseIndex(scan.table, get, filters, scan.hints(), &scan.forced);
+        const auto session = SessionState::Find(context);
+        if (session != nullptr && session->index_wishes != nullptr)
+          session->index_wishes->Note(scan.table, get, filters);
       };
   // DuckDB tells scans of different tables apart by this when it looks for parts of a plan that are
   // equal, and takes those without it for equal. No plan is read again.

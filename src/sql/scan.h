@@ -7,6 +7,7 @@
 #include <arrow/array.h>
 
 #include "sql/duckdb_api.h"
+#include "sql/plan_guide.h"
 #include "sql/table_entry.h"
 
 namespace lamina::sql {
@@ -14,8 +15,12 @@ namespace lamina::sql {
 duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
                                        duckdb::unique_ptr<duckdb::FunctionData>* bind_data);
 
-/// The table, when `get` reads it by no index; else null.
+/// The table that `get` reads; null when it is none of ours.
+LaminaTableEntry* ScannedTable(const duckdb::LogicalGet& get);
+/// The same, but null when it is read by an index, or its columns are not to be read late.
 LaminaTableEntry* ScannedWhole(const duckdb::LogicalGet& get);
+/// Before `get`, which reads a table of ours, is optimized.
+void GuideScan(duckdb::LogicalGet& get, std::shared_ptr<const PlanGuide> guide);
 
 /// Values of a column, as the database gives them, for SQL.
 void ToColumn(const std::shared_ptr<arrow::Array>& from, duckdb::column_t column, int64_t offset,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lamina/database.h"
@@ -16,6 +17,7 @@
 
 namespace lamina::sql {
 
+class IndexWishes;
 class LaminaTransaction;
 class TriggerSession;
 
@@ -63,6 +65,13 @@ struct SessionState final : duckdb::ClientContextState {
   int trigger_depth = 0;
   /// What nextval gave last, by the sequence's id. Under the transaction's mu().
   std::map<std::string, int64_t> current_values;
+  /// Of the statement under way, for plan guides: its text, without the others of a script. "":
+  /// none is under way.
+  std::string_view text;
+  /// What SUGGEST INDEX plans tells it; null: it plans nothing.
+  IndexWishes* index_wishes = nullptr;
+  /// What PREPARE said, by the statements' names.
+  duckdb::case_insensitive_map_t<std::string> prepared_texts;
   /// Of the parameters of prepared statements, by their names, where PREPARE said them.
   duckdb::case_insensitive_map_t<std::vector<duckdb::LogicalType>> parameter_types;
   /// Set for good by SET strict_mode: plans made before may not know of it.

@@ -6,12 +6,17 @@
 #include <duckdb/parser/parsed_data/alter_info.hpp>
 #include <duckdb/parser/statement/alter_statement.hpp>
 #include <duckdb/parser/statement/create_statement.hpp>
+#include <duckdb/parser/statement/execute_statement.hpp>
+#include <duckdb/parser/statement/explain_statement.hpp>
+#include <duckdb/parser/statement/prepare_statement.hpp>
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
 #include "sql/identity.h"
+#include "sql/plan_guide.h"
 #include "sql/settings.h"
 #include "sql/strict_mode.h"
+#include "sql/suggest_index.h"
 
 namespace lamina::sql {
 
@@ -60,10 +65,18 @@ Result<StatementText> StatementText::Take(duckdb::ClientContext& context, std::s
     // From its first word on: what stands before may be a byte order mark.
     std::string& text = out.text_;
     text = sql.substr(span.begin, span.end - span.begin);
+    out.said_ = sql.substr(span.begin, span.end - span.begin);
     if (auto query = ShowSetting(context, sql, span)) {
       text = *std::move(query);
       return out;
     }
+    if (IsShowPlanGuides(sql, span)) {
+      text = "SELECT name, query, hints, state, created FROM lamina_plan_guides() ORDER BY name";
+      return out;
+    }
+    ARROW_ASSIGN_OR_RAISE(const bool suggests, TakeSuggestIndex(sql, span, &text));
+    if (suggests) return out;
+    out.prepares_ = PreparedText(sql, span);
     out.actions_ = TakeReferenceActions(span.tokens, span.begin, &text);
     ARROW_ASSIGN_OR_RAISE(out.clauses_, TakeColumnClauses(span, &text));
     ARROW_ASSIGN_OR_RAISE(out.view_, TakeViewStatement(sql, span, &text));
@@ -103,6 +116,16 @@ Status StatementText::Announce(duckdb::ClientContext& context,
                                const duckdb::SQLStatement& statement) const {
   SessionState& state = SessionState::Get(context);
   state.column_clauses = clauses_;
+  state.text = said_;
+  if (statement.type == duckdb::StatementType::PREPARE_STATEMENT)
+    state.prepared_texts[statement.Cast<duckdb::PrepareStatement>().name] = prepares_;
+  const duckdb::SQLStatement* runs = &statement;
+  if (runs->type == duckdb::StatementType::EXPLAIN_STATEMENT)
+    runs = runs->Cast<duckdb::ExplainStatement>().stmt.get();
+  if (runs->type == duckdb::StatementType::EXECUTE_STATEMENT) {
+    const auto it = state.prepared_texts.find(runs->Cast<duckdb::ExecuteStatement>().name);
+    if (it != state.prepared_texts.end()) state.text = it->second;
+  }
   state.view_statement = view_.kind;
   state.alters = alters_;
   state.exports = statement.type == duckdb::StatementType::EXPORT_STATEMENT;

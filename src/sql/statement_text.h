@@ -34,7 +34,7 @@ class StatementText {
  public:
   StatementText() = default;
 
-  /// Of `span` of `sql`. Errors show their place in it.
+  /// Of `span` of `sql`, which outlives it. Errors show their place in it.
   static Result<StatementText> Take(duckdb::ClientContext& context, std::string_view sql,
                                     const StatementSpan& span);
 
@@ -56,6 +56,8 @@ class StatementText {
 
  private:
   std::string text_;
+  std::string_view said_;      // in what it was taken of
+  std::string_view prepares_;  // what a PREPARE is about
   std::vector<ReferenceActions> actions_;
   ColumnClauses clauses_;
   ViewStatement view_;

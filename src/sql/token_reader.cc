@@ -60,6 +60,32 @@ Result<std::string> TokenReader::Name() {
   return NameOf(token, text_);
 }
 
+Result<QuotedText> TokenReader::Quoted(std::string_view what) {
+  if (AtEnd() || Next().kind != TokenKind::kString)
+    return Unexpected(fmt::format("{} in quotes is expected here: '…'", what));
+  const Token token = Next();
+  const std::string_view quoted = token.In(text_);
+  QuotedText out;
+  if (quoted[0] == '\'') {
+    out.at = token.begin + 1;
+    for (size_t i = 1; i + 1 < quoted.size(); ++i) {
+      out.text += quoted[i];
+      if (quoted[i] != '\'') continue;
+      ++i;
+      out.at = QuotedText::kNowhere;  // places behind it are others in the text
+    }
+  } else if (quoted[0] == '$') {
+    const size_t mark = quoted.find('$', 1) + 1;
+    out.text = quoted.substr(mark, quoted.size() - 2 * mark);
+    out.at = token.begin + mark;
+  } else {
+    return MakeSqlError("T4009", fmt::format("{} is no E'…' string", what),
+                        "'…' with doubled quotes, or $$…$$", token.begin);
+  }
+  ++at_;
+  return out;
+}
+
 Status TokenReader::Unexpected(std::string hint) const {
   if (AtEnd()) {
     return MakeSqlError("T1001", "syntax error at end of input", std::move(hint), span_.end);

@@ -12,6 +12,14 @@ namespace lamina::sql {
 /// A name as PostgreSQL folds it: quoted as it stands, else in small letters.
 std::string NameOf(const Token& token, std::string_view text);
 
+/// What a string literal says.
+struct QuotedText {
+  static constexpr size_t kNowhere = std::string_view::npos;
+  std::string text;
+  /// Where it begins; kNowhere where its places are others than those in the literal.
+  size_t at = kNowhere;
+};
+
 /// Offsets count in `text`, of which the statement is a part; both outlive the reader.
 class TokenReader {
  public:
@@ -39,6 +47,8 @@ class TokenReader {
   Status Expect(std::string_view word);
   Status ExpectSign(char sign);
   Result<std::string> Name();
+  /// '…' or $$…$$; T4009 for E'…'. `what` is expected there.
+  Result<QuotedText> Quoted(std::string_view what);
 
   /// T1002 at the next token, or T1001 at the end. The excerpt is left to the caller.
   Status Unexpected(std::string hint = {}) const;

@@ -218,38 +218,16 @@ class TriggerParser {
   }
 
   Status Execute() {
-    if (reader_.AtEnd() || reader_.Next().kind != TokenKind::kString)
-      return reader_.Unexpected("a statement in quotes: EXECUTE '…'");
-    const Token token = reader_.Next();
-    reader_.GoTo(reader_.at() + 1);
-    const std::string_view quoted = token.In(text_);
-    std::string body;
-    size_t at = token.begin;
-    if (quoted[0] == '\'') {
-      ++at;
-      for (size_t i = 1; i + 1 < quoted.size(); ++i) {
-        body += quoted[i];
-        if (quoted[i] == '\'') {
-          ++i;
-          at = kNowhere;  // places behind it are others in the text
-        }
-      }
-    } else if (quoted[0] == '$') {
-      const size_t mark = quoted.find('$', 1) + 1;
-      body = quoted.substr(mark, quoted.size() - 2 * mark);
-      at += mark;
-    } else {
-      return MakeSqlError("T4009", "the statement of a trigger is no E'…' string",
-                          "'…' with doubled quotes, $$…$$, or BEGIN … END", token.begin);
-    }
+    const size_t begin = reader_.position();
+    ARROW_ASSIGN_OR_RAISE(const QuotedText body, reader_.Quoted("a statement"));
     if (!reader_.AtEnd()) return reader_.Unexpected();
-    for (const StatementSpan& statement : SplitStatements(body)) {
+    for (const StatementSpan& statement : SplitStatements(body.text)) {
       out_.definition.statements.push_back(
-          body.substr(statement.begin, statement.tokens.back().end - statement.begin));
-      out_.statements_at.push_back(at == kNowhere ? kNowhere : at + statement.begin);
+          body.text.substr(statement.begin, statement.tokens.back().end - statement.begin));
+      out_.statements_at.push_back(body.at == kNowhere ? kNowhere : body.at + statement.begin);
     }
     if (!out_.definition.statements.empty()) return Status::OK();
-    return MakeSqlError("T1001", "a trigger runs at least one statement", "", token.begin);
+    return MakeSqlError("T1001", "a trigger runs at least one statement", "", begin);
   }
 
   const std::string_view text_;

@@ -175,6 +175,8 @@ Result<Shell::Definitions> Shell::ReadDefinitions(const std::string& pattern) {
                           "SELECT sql FROM lamina_triggers() WHERE table_name ILIKE $1 ORDER BY "
                           "schema_name, table_name, trigger_name",
                           like));
+  if (all)
+    ARROW_RETURN_NOT_OK(add(&out.after, "SELECT sql FROM lamina_plan_guides() ORDER BY name", {}));
   if (all) {
     // Comments, and what ends with which table, once all are there.
     ARROW_ASSIGN_OR_RAISE(

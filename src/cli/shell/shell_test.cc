@@ -307,6 +307,19 @@ TEST_F(ShellTest, ATriggerIsOneStatementAndADumpKeepsIt) {
   EXPECT_EQ(errors_, "");
 }
 
+TEST_F(ShellTest, ADumpKeepsPlanGuides) {
+  (void)Do(
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);\n"
+      "CREATE PLAN GUIDE 'it''s' FOR 'SELECT * FROM t WHERE v = ''a''' USING 'NO_INDEX';\n");
+  ASSERT_EQ(errors_, "");
+  const std::string dump = Do(".dump");
+  Start({});
+  (void)Do(dump);
+  ASSERT_EQ(errors_, "") << dump;
+  EXPECT_EQ(Do(".dump"), dump);
+  EXPECT_NE(Do("SHOW PLAN GUIDES;\n").find("it's"), std::string::npos);
+}
+
 TEST_F(ShellTest, ADumpOfOneTableLeavesTheOthersOut) {
   (void)Do(
       "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY);"

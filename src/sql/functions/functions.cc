@@ -9,6 +9,7 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterMacros(loader);
   RegisterOverloads(loader);
   RegisterToChar(loader);
+  RegisterPlanFunctions(loader);
   RegisterTriggers(loader);
   RegisterSequences(loader);
   RegisterJson(loader);

@@ -18,6 +18,7 @@ void RegisterSequences(duckdb::ExtensionLoader& loader);
 void RegisterOverloads(duckdb::ExtensionLoader& loader);
 void RegisterToChar(duckdb::ExtensionLoader& loader);
 void RegisterStrictDivision(duckdb::ExtensionLoader& loader);
+void RegisterPlanFunctions(duckdb::ExtensionLoader& loader);
 void RegisterTriggers(duckdb::ExtensionLoader& loader);
 
 /// Throws T4013 for a text of JSON that recursion should not be let into.
