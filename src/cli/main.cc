@@ -146,6 +146,11 @@ int ShellMain(int argc, char** argv, const std::vector<std::string>& commands) {
       ->check(CLI::IsMember(OutputModeNames()));
   app.add_flag("--keep-going", options.keep_going,
                "Go on after an error; the exit code is still 1");
+  std::string init;
+  bool no_init = false;
+  auto* init_option =
+      app.add_option("--init", init, "Run this file before all else, instead of ~/.laminarc");
+  app.add_flag("--no-init", no_init, "Run no ~/.laminarc")->excludes(init_option);
   app.add_flag("--read-only", options.read_only, "Change nothing; works beside the owner");
   app.footer(R"(Examples:
   lamina shop.lamina
@@ -155,7 +160,8 @@ int ShellMain(int argc, char** argv, const std::vector<std::string>& commands) {
 
 -c and -f may be repeated and run in their order. Without them the terminal is read, or standard
 input as a script. Scripts end at their first error with exit code 1. docs/guide/shell.md has more.
-Environment: LAMINA_DB, LAMINA_HISTORY, PAGER, NO_COLOR.)");
+At a terminal ~/.laminarc is run first.
+Environment: LAMINA_DB, LAMINA_HISTORY, PAGER, VISUAL, EDITOR, NO_COLOR.)");
   // Before the options are looked at, which would be those of the command that was meant.
   const std::string first = argc > 1 ? argv[1] : "";
   if (!first.empty() && !first.starts_with('-') &&
@@ -185,6 +191,8 @@ Environment: LAMINA_DB, LAMINA_HISTORY, PAGER, NO_COLOR.)");
   }
   if (options.path.empty()) options.path = directory;
   if (options.path == ":memory:") options.path.clear();
+  if (!init.empty()) options.init = init;
+  if (no_init) options.init.reset();
   if (csv) options.mode = OutputMode::kCsv;
   if (markdown) options.mode = OutputMode::kMarkdown;
   if (line) options.mode = OutputMode::kLine;

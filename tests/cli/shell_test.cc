@@ -71,6 +71,19 @@ TEST_F(ShellProgramTest, CommandsAndFilesRunInTheirOrder) {
   EXPECT_EQ(answer.out, "a\n1\nb\n2\nc\n3\n");
 }
 
+TEST_F(ShellProgramTest, AnInitFileRunsFirst) {
+  std::ofstream(directory_ / "init.sql") << ".mode csv\nSELECT 1 AS a;\n";
+  const auto answer = Shell("$L --init init.sql -c 'SELECT 2 AS b'");
+  EXPECT_EQ(answer.code, 0) << answer.err;
+  EXPECT_EQ(answer.out, "a\n1\nb\n2\n");
+  const auto missing = Shell("$L --init nosuch.sql -c 'SELECT 2 AS b'");
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_EQ(missing.out, "");
+  // That of the home folder is for people at a terminal.
+  std::ofstream(directory_ / ".laminarc") << "SELECT 3 AS c;\n";
+  EXPECT_EQ(Shell("HOME=$PWD $L --csv -c 'SELECT 2 AS b'").out, "b\n2\n");
+}
+
 TEST_F(ShellProgramTest, AScriptComesFromStandardInput) {
   const auto answer = Shell("printf 'SELECT 1 AS a;\\nSELECT\\n2 AS b' | $L --csv");
   EXPECT_EQ(answer.code, 0) << answer.err;

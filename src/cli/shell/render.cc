@@ -19,7 +19,7 @@ namespace {
 using nlohmann::ordered_json;
 using Write = std::function<bool(std::string_view)>;
 
-constexpr std::array<std::pair<OutputMode, std::string_view>, 9> kModes = {{
+constexpr std::array<std::pair<OutputMode, std::string_view>, 11> kModes = {{
     {OutputMode::kBox, "box"},
     {OutputMode::kCsv, "csv"},
     {OutputMode::kTsv, "tsv"},
@@ -29,6 +29,8 @@ constexpr std::array<std::pair<OutputMode, std::string_view>, 9> kModes = {{
     {OutputMode::kList, "list"},
     {OutputMode::kMarkdown, "markdown"},
     {OutputMode::kInsert, "insert"},
+    {OutputMode::kAscii, "ascii"},
+    {OutputMode::kHtml, "html"},
 }};
 // A text is cut to no less than this, a type's name to this.
 constexpr size_t kTextMin = 12;
@@ -96,10 +98,21 @@ Result<BoxRows> ReadBox(SqlResult& result, const RenderOptions& options) {
   }
 }
 
+/// What a box is drawn with.
+struct Signs {
+  const char* flat;
+  const char* upright;
+  std::array<const char*, 3> top, middle, bottom;  // left, between, right
+};
+constexpr Signs kLines = {"─", "│", {"┌", "┬", "┐"}, {"├", "┼", "┤"}, {"└", "┴", "┘"}};
+constexpr Signs kAscii = {"-", "|", {"+", "+", "+"}, {"+", "+", "+"}, {"+", "+", "+"}};
+
 class Box {
  public:
   Box(const std::vector<SqlColumn>& columns, const BoxRows& rows, const RenderOptions& options)
-      : rows_(rows), options_(options) {
+      : rows_(rows),
+        options_(options),
+        signs_(options.mode == OutputMode::kAscii ? kAscii : kLines) {
     for (size_t c = 0; c < columns.size(); ++c) {
       names_.push_back(OneLine(columns[c].name));
       types_.push_back(Shorten(OneLine(ShortTypeName(columns[c].type)), kTypeMax));
@@ -118,16 +131,16 @@ class Box {
   }
 
   std::string Text() const {
-    std::string out = Rule("┌", "┬", "┐");
+    std::string out = Rule(signs_.top);
     if (options_.headers) {
-      out += Header(names_, kBold) + Header(types_, kDim) + Rule("├", "┼", "┤");
+      out += Header(names_, kBold) + Header(types_, kDim) + Rule(signs_.middle);
     }
     for (const Row& row : rows_.first) out += Line(row);
     if (rows_.hidden() > 0) {
       for (int i = 0; i < 3; ++i) out += Dots();
     }
     for (const Row& row : rows_.last) out += Line(row);
-    return out + Rule("└", "┴", "┘") + Count();
+    return out + Rule(signs_.bottom) + Count();
   }
 
  private:
@@ -159,14 +172,17 @@ class Box {
 
   std::string Draw(const std::string& text) const { return Paint(text, kDim, options_.color); }
 
-  std::string Rule(const char* left, const char* middle, const char* right) const {
+  std::string Rule(const std::array<const char*, 3>& ends) const {
+    const auto [left, middle, right] = ends;
+    const std::string flat = signs_.flat;
     std::string out = left;
     for (size_t i = 0; i <= shown_.size(); ++i) {
       if (left_out() && i == gap_) {
-        out += i == shown_.size() ? std::string(middle) + "───" : std::string("───") + middle;
+        const std::string gap = flat + flat + flat;
+        out += i == shown_.size() ? middle + gap : gap + middle;
       }
       if (i == shown_.size()) break;
-      for (size_t k = 0; k < Width(shown_[i]) + 2; ++k) out += "─";
+      for (size_t k = 0; k < Width(shown_[i]) + 2; ++k) out += flat;
       if (i + 1 < shown_.size()) out += middle;
     }
     return Draw(out + right) + "\n";
@@ -174,7 +190,7 @@ class Box {
 
   template <typename CellAt>
   std::string Cells(const CellAt& cell, const std::string& gap) const {
-    const std::string bar = Draw("│");
+    const std::string bar = Draw(signs_.upright);
     std::string out = bar;
     for (size_t i = 0; i < shown_.size(); ++i) {
       if (left_out() && i == gap_) out += " " + gap + " " + bar;
@@ -231,6 +247,7 @@ class Box {
 
   const BoxRows& rows_;
   const RenderOptions& options_;
+  const Signs& signs_;
   std::vector<std::string> names_, types_;
   std::vector<bool> right_;
   std::vector<size_t> natural_;  // widths wanted
@@ -267,8 +284,9 @@ class Pieces {
   std::string piece_;
 };
 
-std::string CsvField(std::string_view text, bool is_null) {
-  if (is_null || (!text.empty() && text.find_first_of(",\"\r\n") == std::string_view::npos))
+std::string CsvField(std::string_view text, bool is_null, std::string_view separator) {
+  if (is_null || (!text.empty() && text.find_first_of("\"\r\n") == std::string_view::npos &&
+                  (separator.empty() || text.find(separator) == std::string_view::npos)))
     return std::string(text);
   std::string out = "\"";
   for (const char c : text) {
@@ -309,29 +327,76 @@ std::string MarkdownField(std::string_view text) {
   return out;
 }
 
+std::string HtmlField(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\n':
+        out += "<br>";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+/// With its line ends, but nothing that would steer a terminal.
+std::string Harmless(std::string_view text) {
+  std::string out;
+  for (;;) {
+    const size_t end = text.find('\n');
+    out += OneLine(text.substr(0, end));
+    if (end == std::string_view::npos) return out;
+    out += '\n';
+    text.remove_prefix(end + 1);
+  }
+}
+
 /// How a mode writes values, and what stands around them.
 struct LineForm {
-  const char* begin;
-  const char* between;
-  const char* end;
-  std::string (*field)(std::string_view text, bool is_null);
+  std::string begin, between, end;
+  std::function<std::string(std::string_view text, bool is_null)> field;
 };
 
-LineForm FormOf(OutputMode mode) {
-  switch (mode) {
-    case OutputMode::kCsv:
-      return {"", ",", "\n", CsvField};
+LineForm FormOf(const RenderOptions& options) {
+  switch (options.mode) {
+    case OutputMode::kCsv: {
+      std::string separator = options.separator.value_or(",");
+      return {"", separator, "\n", [separator](std::string_view text, bool is_null) {
+                return CsvField(text, is_null, separator);
+              }};
+    }
     case OutputMode::kTsv:
       return {"", "\t", "\n", [](std::string_view text, bool) { return TsvField(text); }};
     case OutputMode::kMarkdown:
       return {"| ", " | ", " |\n", [](std::string_view text, bool) { return MarkdownField(text); }};
+    case OutputMode::kHtml:
+      return {"<tr><td>", "</td><td>", "</td></tr>\n",
+              [](std::string_view text, bool) { return HtmlField(text); }};
     default:
-      return {"", "|", "\n", [](std::string_view text, bool) { return std::string(text); }};
+      return {"", options.separator.value_or("|"), "\n",
+              [terminal = options.terminal](std::string_view text, bool) {
+                return terminal ? Harmless(text) : std::string(text);
+              }};
   }
 }
 
 Result<uint64_t> RenderLines(SqlResult& result, const RenderOptions& options, const Write& write) {
-  const LineForm form = FormOf(options.mode);
+  const LineForm form = FormOf(options);
+  const bool html = options.mode == OutputMode::kHtml;
   const std::string null_text = options.null_text.value_or("");
   const std::vector<SqlColumn>& columns = result.columns();
   Pieces pieces(write);
@@ -343,8 +408,17 @@ Result<uint64_t> RenderLines(SqlResult& result, const RenderOptions& options, co
     }
     return out + form.end;
   };
+  if (html) {
+    std::string head = "<table>\n";
+    if (options.headers) {
+      head += "<tr>";
+      for (const SqlColumn& column : columns) head += "<th>" + HtmlField(column.name) + "</th>";
+      head += "</tr>\n";
+    }
+    ARROW_RETURN_NOT_OK(pieces.Add(head));
+  }
   // A table of Markdown is none without its head.
-  if (options.headers || options.mode == OutputMode::kMarkdown)
+  if ((options.headers && !html) || options.mode == OutputMode::kMarkdown)
     ARROW_RETURN_NOT_OK(
         pieces.Add(line([&](size_t c) { return form.field(columns[c].name, false); })));
   if (options.mode == OutputMode::kMarkdown) {
@@ -361,6 +435,7 @@ Result<uint64_t> RenderLines(SqlResult& result, const RenderOptions& options, co
                                    : form.field(result.Text(column), false);
     })));
   }
+  if (html) ARROW_RETURN_NOT_OK(pieces.Add("</table>\n"));
   ARROW_RETURN_NOT_OK(pieces.Flush());
   return count;
 }
@@ -382,6 +457,7 @@ Result<uint64_t> RenderLine(SqlResult& result, const RenderOptions& options, con
       out +=
           std::string(width - DisplayWidth(name), ' ') + Paint(name, kBold, options.color) + " = ";
       out += result.IsNull(column) ? Paint(null_text, kDim, options.color)
+             : options.terminal    ? Harmless(result.Text(column))
                                    : std::string(result.Text(column));
       out += "\n";
     }
@@ -467,6 +543,7 @@ std::optional<OutputMode> OutputModeOf(std::string_view name) {
   // As other shells call them.
   if (lower == "duckbox" || lower == "table") return OutputMode::kBox;
   if (lower == "tabs") return OutputMode::kTsv;
+  if (lower == "column" || lower == "columns") return OutputMode::kBox;
   if (lower == "jsonlines" || lower == "ndjson") return OutputMode::kJson;
   for (const auto& [mode, its_name] : kModes) {
     if (its_name == lower) return mode;
@@ -493,6 +570,7 @@ const std::vector<std::string>& OutputModeNames() {
 Result<uint64_t> Render(SqlResult& result, const RenderOptions& options, const Write& write) {
   switch (options.mode) {
     case OutputMode::kBox:
+    case OutputMode::kAscii:
       return RenderBox(result, options, write);
     case OutputMode::kJson:
     case OutputMode::kJsonArray:
@@ -505,6 +583,7 @@ Result<uint64_t> Render(SqlResult& result, const RenderOptions& options, const W
     case OutputMode::kTsv:
     case OutputMode::kList:
     case OutputMode::kMarkdown:
+    case OutputMode::kHtml:
       break;
   }
   return RenderLines(result, options, write);

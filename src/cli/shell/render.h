@@ -23,6 +23,8 @@ enum class OutputMode : uint8_t {
   kList,       ///< Values with | between them.
   kMarkdown,   ///< A table for Markdown.
   kInsert,     ///< INSERT statements.
+  kAscii,      ///< A box of + - and |.
+  kHtml,       ///< A table for HTML.
 };
 std::optional<OutputMode> OutputModeOf(std::string_view name);
 std::string_view NameOf(OutputMode mode);
@@ -41,6 +43,10 @@ struct RenderOptions {
   size_t rows_max = 0;
   /// Boxes: the width that values of the n-th column are cut to, 0 for none of its own.
   std::vector<size_t> widths;
+  /// CSV and lists: what stands between values; nullopt: a comma, or |.
+  std::optional<std::string> separator;
+  /// People see it at once: control characters in texts are shown as \x1b and the like.
+  bool terminal = false;
   /// INSERT: the table's name as SQL spells it.
   std::string table = "\"table\"";
   /// INSERT: rows of one statement; 0: all.

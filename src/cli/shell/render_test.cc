@@ -82,6 +82,18 @@ TEST_F(RenderTest, AWideBoxCutsTextsThenLeavesOutColumnsInTheMiddle) {
   }
 }
 
+TEST_F(RenderTest, ATerminalIsNotSteeredByValues) {
+  const std::string sql = "SELECT chr(27) || '[2J' || chr(10) || 'next' AS a";
+  for (const OutputMode mode : {OutputMode::kLine, OutputMode::kList}) {
+    options_ = {};
+    options_.mode = mode;
+    EXPECT_NE(Text(sql).find('\x1b'), std::string::npos);
+    options_.terminal = true;
+    EXPECT_EQ(Text(sql).find('\x1b'), std::string::npos);
+    EXPECT_NE(Text(sql).find("\\x1b[2J\nnext"), std::string::npos);
+  }
+}
+
 TEST_F(RenderTest, ACellStaysOnItsLine) {
   const std::string text = Text("SELECT 'a' || chr(10) || chr(27) || 'b' AS t");
   EXPECT_NE(text.find("a\\n\\x1bb"), std::string::npos) << text;

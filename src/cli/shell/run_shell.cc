@@ -97,6 +97,19 @@ bool RunText(Shell* shell, const std::string& text) {
       "");
 }
 
+/// False: what was named cannot be read, or has an error.
+bool RunInit(Shell* shell, const ShellOptions& options, bool interactive) {
+  if (!options.init.has_value()) return true;
+  std::string path = *options.init;
+  if (path.empty()) {
+    const char* home = std::getenv("HOME");
+    if (!interactive || home == nullptr || *home == '\0') return true;
+    path = std::string(home) + "/.laminarc";
+    if (access(path.c_str(), F_OK) != 0) return true;
+  }
+  return Running([&] { return shell->RunFile(path); });
+}
+
 int RunScripts(Shell* shell, const ShellOptions& options) {
   bool good = true;
   const auto stop = [&] { return shell->finished() || (!good && !options.keep_going); };
@@ -153,6 +166,10 @@ int RunShell(const ShellOptions& options) {
   output.set_pager(interactive);
   the_shell = &shell;
   InstallHandlers(interactive);
+  if (!RunInit(&shell, options, interactive) && !interactive && !options.keep_going) {
+    the_shell = nullptr;
+    return shell.TakeInterrupt() ? kInterruptedExit : 1;
+  }
   const int code = interactive ? RunTerminal(&shell, options) : RunScripts(&shell, options);
   the_shell = nullptr;
   return code;

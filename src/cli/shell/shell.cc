@@ -55,7 +55,12 @@ Status Shell::Open(const std::string& path) {
   }
   const auto open = [&](const std::string& where) -> Status {
     DatabaseOptions options = IsPath(where) ? database_options_ : DatabaseOptions{};
-    ARROW_ASSIGN_OR_RAISE(auto database, SqlDatabase::Open(where, std::move(options)));
+    // .cd may go elsewhere.
+    std::error_code error;
+    const fs::path whole = IsPath(where) ? fs::absolute(where, error) : fs::path();
+    ARROW_ASSIGN_OR_RAISE(
+        auto database,
+        SqlDatabase::Open(error || whole.empty() ? where : whole.string(), std::move(options)));
     ARROW_ASSIGN_OR_RAISE(auto connection, database->Connect());
     connection_ = std::move(connection);
     database_ = std::move(database);
@@ -150,6 +155,7 @@ bool Shell::RunFile(const std::string& path) {
 }
 
 Status Shell::RunSql(std::string_view sql) {
+  last_sql_ = sql;
   int64_t begin = MonotonicNanos();
   Progress progress("running");
   bool reader_gone = false;
@@ -194,7 +200,8 @@ Status Shell::ShowPlan(SqlResult& result) {
 Status Shell::Show(SqlResult& result) {
   if (!result.columns().empty()) {
     // A plan is a drawing of several lines, which no cell can hold.
-    if (Rendering().mode == OutputMode::kBox && result.columns().size() == 2 &&
+    const OutputMode mode = Rendering().mode;
+    if ((mode == OutputMode::kBox || mode == OutputMode::kAscii) && result.columns().size() == 2 &&
         result.columns()[0].name == "explain_key" && result.columns()[1].name == "explain_value") {
       return ShowPlan(result);
     }
@@ -216,6 +223,7 @@ RenderOptions Shell::Rendering() const {
     out.color = HasColor(/*on_stderr=*/false);
     out.columns_max = TerminalColumns(STDOUT_FILENO);
     out.rows_max = rows_max_;
+    out.terminal = true;
   }
   return out;
 }

@@ -27,6 +27,8 @@ struct ShellOptions {
   bool json_errors = false;
   bool keep_going = false;
   bool read_only = false;
+  /// Run before all else: "" is ~/.laminarc, at a terminal only, if there is one; nullopt: nothing.
+  std::optional<std::string> init = "";
 };
 
 /// Opens the database, runs what there is to run and gives the exit code: 0, 1 for an error, 130
@@ -120,6 +122,18 @@ class Shell {
   Status Print(const Words& words);
   Status Settings(const Words& words);
 
+  // habits.cc
+  Status Schemas(const Words& words);
+  Status Sequences(const Words& words);
+  Status Functions(const Words& words);
+  Status Triggers(const Words& words);
+  Status Again(const Words& words);
+  Status Watch(const Words& words);
+  Status Edit(const Words& words);
+  Status System(const Words& words);
+  Status ChangeFolder(const Words& words);
+  Status Separator(const Words& words);
+
   // dump.cc
   struct Definitions {
     struct Table {
@@ -141,6 +155,7 @@ class Shell {
   std::shared_ptr<SqlDatabase> database_;
   std::unique_ptr<Connection> connection_;
 
+  std::string last_sql_;  // what .again runs
   RenderOptions render_;
   OutputMode mode_before_line_ = OutputMode::kBox;  // what \x goes back to
   size_t rows_max_ = 40;

@@ -114,8 +114,12 @@ struct Shell::Alias {
 const std::vector<Shell::Command>& Shell::Commands() {
   using K = ArgumentKind;
   static const std::vector<Command> commands = {
+      {".again", "[--expanded] [FILE]", "Run the last statements once more (\\g, \\gx)",
+       &Shell::Again, K::kFile},
       {".bail", "on|off", "Stop a script at its first error",
        [](Shell* s, const Words& w) { return s->Toggle(w, &s->bail_, "bail"); }, K::kOnOff},
+      {".cd", "[FOLDER]", "Another working folder; none: home (\\cd)", &Shell::ChangeFolder,
+       K::kFile},
       {".databases", "", "What is open, and attached", &Shell::Databases},
       {".describe", "TABLE", "Columns and constraints of a table or view (\\d TABLE)",
        &Shell::Describe, K::kTable},
@@ -123,12 +127,16 @@ const std::vector<Shell::Command>& Shell::Commands() {
        K::kTable},
       {".echo", "on|off", "Print statements before their answers",
        [](Shell* s, const Words& w) { return s->Toggle(w, &s->echo_, "echo"); }, K::kOnOff},
+      {".edit", "", "The last statements in $VISUAL or $EDITOR, and run what comes back (\\e)",
+       &Shell::Edit},
       {".exit", "", "End the shell (also Ctrl-D)",
        [](Shell* s, const Words&) {
          s->finished_ = true;
          return Status::OK();
        }},
       {".expanded", "[on|off]", "A line for each value (\\x)", &Shell::Expanded, K::kOnOff},
+      {".functions", "[PATTERN]", "Macros; with a pattern of LIKE, all functions like it (\\df)",
+       &Shell::Functions},
       {".headers", "on|off", "Names of columns above the rows",
        [](Shell* s, const Words& w) { return s->Toggle(w, &s->render_.headers, "headers"); },
        K::kOnOff},
@@ -140,8 +148,8 @@ const std::vector<Shell::Command>& Shell::Commands() {
       {".maxrows", "N", "Rows that a box on the terminal shows, the first and last; 0: all",
        &Shell::MaxRows},
       {".mode", "[MODE [TABLE]]",
-       "How rows are shown: box csv tsv json jsonarray line list markdown insert", &Shell::Mode,
-       K::kMode},
+       "How rows are shown: box csv tsv json jsonarray line list markdown insert ascii html",
+       &Shell::Mode, K::kMode},
       {".nullvalue", "TEXT", "What stands for NULL", &Shell::NullValue},
       {".once", "FILE", "The next answer into a file", &Shell::Once, K::kFile},
       {".open", "[PATH]", "Another database; none: in memory", &Shell::OpenCommand, K::kFile},
@@ -156,12 +164,20 @@ const std::vector<Shell::Command>& Shell::Commands() {
        }},
       {".read", "FILE", "Run a file of SQL and dot commands (\\i)", &Shell::Read, K::kFile},
       {".schema", "[TABLE]", "The statements that made what there is", &Shell::Schema, K::kTable},
+      {".schemas", "", "Schemas (\\dn)", &Shell::Schemas},
+      {".separator", "[TEXT]", "Between values of csv and list; \\t is a tab; none: the mode's own",
+       &Shell::Separator},
+      {".sequences", "", "Sequences (\\ds)", &Shell::Sequences},
+      {".shell", "COMMAND…", "Run a command of the system's shell (\\!)", &Shell::System},
       {".show", "", "The settings", &Shell::Settings},
       {".tables", "[PATTERN]", "Names of tables and views; the pattern is that of LIKE",
        &Shell::Tables, K::kTable},
       {".timer", "on|off", "Print how long each statement took (\\timing)",
        [](Shell* s, const Words& w) { return s->Toggle(w, &s->timer_, "timer"); }, K::kOnOff},
-      {".views", "", "Views (\\dv)", &Shell::ListViews},
+      {".triggers", "[TABLE]", "Triggers", &Shell::Triggers, K::kTable},
+      {".views", "", "Views, materialized ones too (\\dv, \\dm)", &Shell::ListViews},
+      {".watch", "[SECONDS [TIMES]]", "The last statements every 2 seconds, until Ctrl-C (\\watch)",
+       &Shell::Watch},
       {".width", "[N…]", "Boxes: cut values of the columns to N; 0: as wide as there is place",
        &Shell::Width},
   };
@@ -170,15 +186,42 @@ const std::vector<Shell::Command>& Shell::Commands() {
 
 const std::vector<Shell::Alias>& Shell::Aliases() {
   static const std::vector<Alias> aliases = {
-      {"\\?", ".help"},   {"\\d", ".describe"},   {"\\di", ".indexes"},  {"\\dt", ".list"},
-      {"\\dv", ".views"}, {"\\i", ".read"},       {"\\l", ".databases"}, {"\\o", ".output"},
-      {"\\q", ".quit"},   {"\\timing", ".timer"}, {"\\x", ".expanded"},  {"\\c", ".open"},
+      {"\\?", ".help"},
+      {"\\d", ".describe"},
+      {"\\di", ".indexes"},
+      {"\\dt", ".list"},
+      {"\\dv", ".views"},
+      {"\\i", ".read"},
+      {"\\l", ".databases"},
+      {"\\o", ".output"},
+      {"\\q", ".quit"},
+      {"\\timing", ".timer"},
+      {"\\x", ".expanded"},
+      {"\\c", ".open"},
       {"\\h", ".help"},
+      {"\\!", ".shell"},
+      {"\\cd", ".cd"},
+      {"\\dn", ".schemas"},
+      {"\\df", ".functions"},
+      {"\\dm", ".views"},
+      {"\\ds", ".sequences"},
+      {"\\e", ".edit"},
+      {"\\echo", ".print"},
+      {"\\g", ".again"},
+      {"\\gx", ".again --expanded"},
+      {"\\watch", ".watch"},
+      {".system", ".shell"},
+      {".columns", ".describe"},
+      {".fullschema", ".schema"},
   };
   return aliases;
 }
 
 Status Shell::RunCommand(std::string_view line) {
+  // Quotes in it are the other shell's.
+  for (const std::string_view raw : {"\\!", ".shell ", ".system "}) {
+    if (line.starts_with(raw)) return System({std::string(line.substr(raw.size()))});
+  }
   ARROW_ASSIGN_OR_RAISE(Words words, SplitWords(line));
   std::string name = words[0];
   words.erase(words.begin());
@@ -187,7 +230,11 @@ Status Shell::RunCommand(std::string_view line) {
   if (last.size() > 1 && last.ends_with(';')) last.pop_back();
   if (name == "\\d" && words.empty()) name = "\\dt";
   for (const Alias& alias : Aliases()) {
-    if (name == alias.name) name = alias.command;
+    if (name != alias.name) continue;
+    ARROW_ASSIGN_OR_RAISE(const Words said, SplitWords(alias.command));
+    name = said[0];
+    words.insert(words.begin(), said.begin() + 1, said.end());
+    break;
   }
   std::vector<std::string> known;
   const Command* found = nullptr;
@@ -338,8 +385,10 @@ Status Shell::ListTables(const Words& words) {
 
 Status Shell::ListViews(const Words& /*words*/) {
   return ShowQuery(
-      fmt::format("SELECT schema_name AS schema, view_name AS name, sql FROM duckdb_views() WHERE "
-                  "{} AND NOT internal ORDER BY 1, 2",
+      fmt::format("SELECT schema_name AS schema, view_name AS name, 'view' AS kind, sql FROM "
+                  "duckdb_views() WHERE {0} AND NOT internal UNION ALL SELECT schema_name, "
+                  "table_name, tags['kind'], sql FROM duckdb_tables() WHERE {0} AND NOT internal "
+                  "AND tags['kind'] IS NOT NULL ORDER BY 1, 2",
                   kOurs));
 }
 
@@ -350,7 +399,7 @@ Status Shell::Describe(const Words& words) {
       ShowQuery("SELECT column_name AS \"column\", column_type AS type, \"null\", \"key\", "
                 "\"default\" FROM (DESCRIBE " +
                 name.Quoted() + ")"));
-  if (render_.mode != OutputMode::kBox) return Status::OK();
+  if (render_.mode != OutputMode::kBox && render_.mode != OutputMode::kAscii) return Status::OK();
   const std::string schema =
       name.schema.empty() ? "schema_name = current_schema()" : "schema_name = $2";
   SqlParameters parameters = {SqlValue(name.table)};
@@ -549,10 +598,11 @@ Status Shell::Settings(const Words& /*words*/) {
   const auto on = [](bool setting) { return setting ? "on" : "off"; };
   return Say(fmt::format(
       "bail {}\ndatabase {}\necho {}\nheaders {}\nmaxrows {}\nmode {}\nnullvalue {}\npager "
-      "{}\ntimer {}\nwidth {}\n",
+      "{}\nseparator {}\ntimer {}\nwidth {}\n",
       on(bail_), path_.empty() ? ":memory:" : path_, on(echo_), on(render_.headers), rows_max_,
       NameOf(render_.mode), render_.null_text.value_or("(the mode's own)"), on(output_->pager()),
-      on(timer_), fmt::join(render_.widths, " ")));
+      render_.separator.has_value() ? OneLine(*render_.separator) : "(the mode's own)", on(timer_),
+      fmt::join(render_.widths, " ")));
 }
 
 }  // namespace lamina::cli
