@@ -59,7 +59,8 @@ TEST_F(ShellHabitsTest, BackslashCommandsListEveryKindOfObject) {
       "CREATE SCHEMA s; CREATE SEQUENCE q START 5; CREATE TABLE t (id INT PRIMARY KEY);"
       "CREATE TABLE s.log (n INT); CREATE MACRO twice(x) AS x * 2;"
       "CREATE VIEW v AS SELECT 1 AS a; CREATE MATERIALIZED VIEW m AS SELECT id FROM t;"
-      "CREATE TRIGGER tr AFTER INSERT ON t FOR EACH STATEMENT EXECUTE 'INSERT INTO s.log VALUES (1)';");
+      "CREATE TRIGGER tr AFTER INSERT ON t FOR EACH STATEMENT EXECUTE 'INSERT INTO s.log VALUES "
+      "(1)';");
   ASSERT_EQ(errors_, "");
   EXPECT_EQ(Do("\\dn"), "name,tables,comment\nmain,2,\ns,1,\n");
   EXPECT_EQ(Do("\\ds"), "schema,name,start,increment,last,owner\nmain,q,5,1,,\n");
