@@ -40,7 +40,7 @@ InsertRows::InsertRows(duckdb::ClientContext& context, LaminaTransaction& transa
 void InsertRows::Add(Local* local, std::shared_ptr<arrow::RecordBatch> rows,
                      const duckdb::SourcePartitionInfo& info) {
   if (!may_load_) {
-    base::MutexLock lock(&transaction_.mu());
+    const LaminaTransaction::Lock lock(transaction_);
     insert_few_(rows);
     return;
   }
@@ -103,7 +103,7 @@ std::vector<InsertRows::Piece> InsertRows::Prepare(
 
 void InsertRows::BeginLoad() {
   {
-    base::MutexLock lock(&transaction_.mu());
+    const LaminaTransaction::Lock lock(transaction_);
     const auto cancelled = [context = &context_] { return context->IsInterrupted(); };
     load_ =
         ValueOrThrow(transaction_.data().BeginLoad(table_.table().name, {.cancelled = cancelled}));
@@ -140,7 +140,7 @@ std::vector<InsertRows::Piece> InsertRows::TakeRun(uint64_t last, bool all) {
   held_rows_ -= rows;
   held_bytes_ -= bytes;
   if (run.empty()) return run;
-  base::MutexLock lock(&transaction_.mu());
+  const LaminaTransaction::Lock lock(transaction_);
   ThrowIfError(load_->Number(&run));
   return run;
 }
@@ -152,7 +152,7 @@ void InsertRows::Finish() {
   {
     base::MutexLock lock(&mu_);
     if (load == nullptr) {
-      base::MutexLock transaction_lock(&transaction_.mu());
+      const LaminaTransaction::Lock transaction_lock(transaction_);
       for (const auto& [batch, pieces] : held_)
         for (const Piece& piece : pieces) insert_few_(piece.rows);
       held_.clear();
@@ -161,7 +161,7 @@ void InsertRows::Finish() {
     run = TakeRun(0, /*all=*/true);
   }
   Write(run);
-  base::MutexLock lock(&transaction_.mu());
+  const LaminaTransaction::Lock lock(transaction_);
   ThrowIfError(AsKeyViolation(table_, load->Finish()));
   if (dependents_ != nullptr) dependents_->Finish(*load);
 }

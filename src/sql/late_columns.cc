@@ -102,7 +102,7 @@ class LateColumns final : public duckdb::PhysicalOperator {
                                            duckdb::DataChunk& input) const {
     auto& transaction = LaminaTransaction::Get(context, table_.catalog);
     std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
-    base::MutexLock lock(&transaction.mu());
+    const LaminaTransaction::Lock lock(transaction);
     const auto keys = Encode(*transaction.data().FindTable(table_.table().name), input);
     for (int64_t i = 0; i < keys->length(); ++i) {
       CheckInterrupted(context);

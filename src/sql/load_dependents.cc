@@ -43,7 +43,7 @@ void LoadDependents::Write(std::span<const db::TableLoad::Piece> rows) {
   if (foreign_keys_.empty()) return;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
   for (const auto& piece : rows) batches.push_back(piece.rows);
-  base::MutexLock lock(&transaction_.mu());
+  const LaminaTransaction::Lock lock(transaction_);
   foreign_keys_.Loading(batches);
 }
 

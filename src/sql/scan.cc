@@ -219,7 +219,7 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
   const auto& data = input.bind_data->Cast<ScanData>();
   const IndexDefinition* index = data.index;
   if (index != nullptr && input.filters != nullptr) {
-    base::MutexLock lock(&transaction.mu());
+    const LaminaTransaction::Lock lock(transaction);
     out->rest = ReadByIndex(transaction, table, *index, *input.filters, input.column_ids, options,
                             data.forced);
     out->by_index = out->rest != nullptr;
@@ -255,7 +255,7 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
   if (!pushed.empty()) options.filter = And(std::move(pushed));
   std::vector<engine::PlainFile> files;
   {
-    base::MutexLock lock(&transaction.mu());
+    const LaminaTransaction::Lock lock(transaction);
     if (plain) {
       db::SplitScan split = ValueOrThrow(transaction.data().ScanSplit(table.table().name, options));
       out->rest = std::move(split.rest);

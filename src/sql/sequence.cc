@@ -304,7 +304,7 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateSequence(
   const SequencePosition begin{info.start_value, std::nullopt, 0};
   PutPosition(ours, id, begin);
   {
-    base::MutexLock lock(&ours.mu());
+    const LaminaTransaction::Lock lock(ours);
     ours.created_sequences()[id] = begin;
   }
   PutSequence(context, info, id, {});
@@ -453,7 +453,7 @@ void LaminaSchemaEntry::DropSequence(duckdb::ClientContext& context, LaminaSeque
   }
   DeletePosition(ours, id);
   {
-    base::MutexLock lock(&ours.mu());
+    const LaminaTransaction::Lock lock(ours);
     ours.created_sequences().erase(id);
   }
   lamina().DeleteObject(context, LaminaCatalog::ObjectKey("sequence", name, entry_name));
@@ -479,7 +479,7 @@ void LaminaSchemaEntry::ForOwnedSequences(
 }
 
 Status LaminaTransaction::WriteCreatedSequences() {
-  base::MutexLock lock(&mu_);
+  const Lock lock(*this);
   for (const auto& [id, position] : created_sequences_) {
     if (position.blocks == 0 || data_->FindTable(kSequenceTable) == nullptr) continue;
     // A savepoint may have taken the sequence back.

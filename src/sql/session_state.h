@@ -63,7 +63,7 @@ struct SessionState final : duckdb::ClientContextState {
   /// Of such a one: the transaction that it shares, and how many statements lie around its own.
   LaminaTransaction* outer = nullptr;
   int trigger_depth = 0;
-  /// What nextval gave last, by the sequence's id. Under the transaction's mu().
+  /// What nextval gave last, by the sequence's id. Under the transaction's Lock.
   std::map<std::string, int64_t> current_values;
   /// Of the statement under way, for plan guides: its text, without the others of a script. "":
   /// none is under way.

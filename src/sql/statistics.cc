@@ -145,7 +145,7 @@ std::optional<arrow::Type::type> PlainType(const duckdb::LogicalType& type) {
 /// True of all rows of the snapshot. Nullopt where that is not known.
 std::optional<Bounds> BoundsOf(LaminaTransaction& transaction, const LaminaTableEntry& table,
                                const std::string& name, const duckdb::LogicalType& type) {
-  base::MutexLock lock(&transaction.mu());
+  const LaminaTransaction::Lock lock(transaction);
   db::Session& session = transaction.data();
   const auto definition = session.FindTable(table.table().name);
   if (definition == nullptr) return {};

@@ -123,7 +123,7 @@ duckdb::TableFunction LaminaTableEntry::GetScanFunction(
 
 duckdb::idx_t LaminaTableEntry::EstimateRows(duckdb::ClientContext& context) {
   auto& transaction = LaminaTransaction::Get(context, catalog);
-  base::MutexLock lock(&transaction.mu());
+  const LaminaTransaction::Lock lock(transaction);
   db::Session& session = transaction.data();
   const auto definition = session.FindTable(table_.name);
   if (definition == nullptr) return 0;

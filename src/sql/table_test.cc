@@ -274,5 +274,20 @@ TEST_F(TableTest, TwoTransactionsThatCreateTablesDoNotBothCommit) {
   EXPECT_EQ(Rows("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lamina'"), "2");
 }
 
+// A crash now and then, before the table was made under the transaction's lock.
+TEST_F(TableTest, CreateTableAsInATransactionMakesItsTableWhileOtherThreadsBeginToRead) {
+  Do("SET threads = 4; BEGIN");
+  std::string query;
+  for (const char* join :
+       {"a JOIN b USING (i)", "b JOIN c USING (i)", "c JOIN d USING (i)", "d JOIN a USING (i)"})
+    query += std::string(query.empty() ? "" : " UNION ALL ") + "SELECT i FROM " + join;
+  for (const std::string table : {"a", "b", "c", "d"})
+    Do("CREATE TABLE " + table + " (i BIGINT); INSERT INTO " + table + " FROM range(300)");
+  for (int i = 0; i < 300; ++i)
+    Do("CREATE OR REPLACE TABLE made AS " + query + "; INSERT INTO a VALUES (-1)");
+  EXPECT_EQ(Rows("SELECT count(*), count(DISTINCT i) FROM made"), "1200,300");
+  Do("COMMIT");
+}
+
 }  // namespace
 }  // namespace lamina

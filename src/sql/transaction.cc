@@ -26,6 +26,7 @@ LaminaTransaction& LaminaTransaction::Get(duckdb::ClientContext& context,
 
 db::Session& LaminaTransaction::data() {
   if (outer_ != nullptr) return outer_->data();
+  const Lock lock(*this);
   if (data_ == nullptr) {
     TransactionOptions options;
     // DuckDB asks catalogues on connections of its own, too.
@@ -41,12 +42,14 @@ db::Session& LaminaTransaction::data() {
 
 CatalogSnapshot& LaminaTransaction::definitions() {
   if (outer_ != nullptr) return outer_->definitions();
+  const Lock lock(*this);
   if (definitions_ == nullptr) definitions_ = catalog_.Load(*this);
   return *definitions_;
 }
 
 void LaminaTransaction::DefinitionsChanged() {
   if (outer_ != nullptr) return outer_->DefinitionsChanged();
+  const Lock lock(*this);
   changed_definitions_ = true;
   if (definitions_ != nullptr) former_.push_back(std::move(definitions_));
   definitions_ = nullptr;

@@ -27,20 +27,27 @@ class LaminaTransaction final : public duckdb::Transaction {
 
   static LaminaTransaction& Get(duckdb::ClientContext& context, duckdb::Catalog& catalog);
 
-  /// Begun at the first call. Throws.
+  /// Begun at the first call. Throws. Used under a Lock by what may run beside other operators.
   db::Session& data();
-  /// Serializes what several operators of one statement do with data().
-  base::Mutex& mu() { return outer_ != nullptr ? outer_->mu() : mu_; }
+  /// Serializes what the threads of one statement do with data() and definitions(). A thread may
+  /// hold several: a definition that is made asks DuckDB to bind, which asks the catalogue.
+  class Lock {
+   public:
+    explicit Lock(LaminaTransaction& transaction) : held_(transaction.mu()) {}
+
+   private:
+    const std::lock_guard<std::recursive_mutex> held_;
+  };
   /// What is defined, as this transaction sees it. Stays alive as long as the transaction.
   CatalogSnapshot& definitions();
   /// After a change of a definition, or a return to a savepoint.
   void DefinitionsChanged();
 
-  /// Positions of sequences that this transaction has made, by id. Under mu().
+  /// Positions of sequences that this transaction has made, by id. Under a Lock.
   std::map<std::string, SequencePosition>& created_sequences() {
     return outer_ != nullptr ? outer_->created_sequences() : created_sequences_;
   }
-  /// What the statement under way has changed. Under mu().
+  /// What the statement under way has changed. Under a Lock.
   StatementEvents& events() { return events_; }
 
   Result<CommitResult> Commit();
@@ -48,6 +55,7 @@ class LaminaTransaction final : public duckdb::Transaction {
   bool has_changed_definitions() const { return changed_definitions_; }
 
  private:
+  std::recursive_mutex& mu() { return outer_ != nullptr ? outer_->mu() : mu_; }
   Status WriteCreatedSequences();
 
   LaminaCatalog& catalog_;
@@ -55,7 +63,7 @@ class LaminaTransaction final : public duckdb::Transaction {
   /// For the statements of triggers: the transaction that is theirs, too. It alone commits.
   LaminaTransaction* outer_ = nullptr;
   StatementEvents events_;
-  base::Mutex mu_;
+  std::recursive_mutex mu_;
   std::map<std::string, SequencePosition> created_sequences_;
   std::unique_ptr<db::Session> data_;
   std::shared_ptr<CatalogSnapshot> definitions_;

@@ -243,7 +243,7 @@ class InsertOperator final : public WriteOperator {
   static void Finish(duckdb::ClientContext& context, WriteState& state) {
     state.rows->Finish();
     if (state.rows->loaded()) return;
-    base::MutexLock lock(&state.transaction.mu());
+    const LaminaTransaction::Lock lock(state.transaction);
     for (const auto& held : std::exchange(state.held, {})) state.writer(context).Insert(held);
     state.writer(context).Finish(TriggerEvent::kInsert);
     MarkPopulated(context, state.table);
@@ -282,7 +282,7 @@ class DeleteOperator final : public WriteOperator {
                                     duckdb::ClientContext& context,
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
-    base::MutexLock lock(&state.transaction.mu());
+    const LaminaTransaction::Lock lock(state.transaction);
     state.writer(context).Delete(state.changes);
     state.writer(context).Finish(TriggerEvent::kDelete);
     state.changes.clear();
@@ -294,7 +294,7 @@ class DeleteOperator final : public WriteOperator {
   void Return(duckdb::ClientContext& context, WriteState& state, const RowIds& old) const {
     DataChunk chunk;
     chunk.Initialize(context, state.returned->Types());
-    base::MutexLock lock(&state.transaction.mu());
+    const LaminaTransaction::Lock lock(state.transaction);
     for (int64_t row = 0; row < old.keys->num_rows(); ++row) {
       Key key;
       for (const auto& column : old.keys->columns())
@@ -379,7 +379,7 @@ class UpdateOperator final : public WriteOperator {
                                     duckdb::ClientContext& context,
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
-    base::MutexLock lock(&state.transaction.mu());
+    const LaminaTransaction::Lock lock(state.transaction);
     state.writer(context).Update(state.changes, KeysChange(state.changes));
     state.writer(context).Finish(TriggerEvent::kUpdate, SetColumns());
     state.changes.clear();
@@ -482,6 +482,8 @@ class CreateTableAsOperator final : public PhysicalOperator {
  private:
   void Make(duckdb::ClientContext& context, State* state) const {
     if (std::exchange(state->made, true)) return;
+    // Other threads may begin to read for its rows.
+    const LaminaTransaction::Lock lock(LaminaTransaction::Get(context, schema_.catalog));
     auto entry = schema_.CreateTable(schema_.GetCatalogTransaction(context), *info_);
     if (entry != nullptr)
       state->insert = inserting_.Begin(context, entry->Cast<LaminaTableEntry>(), false);

@@ -64,16 +64,17 @@ void NextOfOurs(duckdb::ClientContext& context, SequenceCall& call, int64_t coun
   }
   auto& transaction = LaminaTransaction::Get(context, call.catalog);
   auto& counters = call.catalog.Cast<LaminaCatalog>().sequences();
-  base::MutexLock lock(&transaction.mu());
-  auto& created = transaction.created_sequences();
-  const auto it = created.find(call.handle->id);
-  if (it != created.end()) {
+  const bool made_here = [&] {
+    const LaminaTransaction::Lock lock(transaction);
+    auto& created = transaction.created_sequences();
+    const auto it = created.find(call.handle->id);
+    if (it == created.end()) return false;
     ThrowIfError(counters.Next(*call.handle, &it->second, count, out));
-  } else {
-    lock.Unlock();
-    ThrowIfError(counters.Next(*call.handle, nullptr, count, out));
-    lock.Lock();
-  }
+    return true;
+  }();
+  // Not under the lock: it may write a block of numbers.
+  if (!made_here) ThrowIfError(counters.Next(*call.handle, nullptr, count, out));
+  const LaminaTransaction::Lock lock(transaction);
   if (session != nullptr && count > 0) session->current_values[call.handle->id] = out[count - 1];
 }
 
@@ -109,7 +110,7 @@ void Currval(duckdb::DataChunk&, duckdb::ExpressionState& state, duckdb::Vector&
   int64_t value = 0;
   if (call.handle.has_value()) {
     auto& transaction = LaminaTransaction::Get(context, call.catalog);
-    base::MutexLock lock(&transaction.mu());
+    const LaminaTransaction::Lock lock(transaction);
     const auto session = context.registered_state->Get<SessionState>(SessionState::kKey);
     if (session == nullptr || session->current_values.count(call.handle->id) == 0) {
       Throw(MakeSqlError(
@@ -152,7 +153,7 @@ void NextSequences(duckdb::ClientContext& context, duckdb::TableFunctionInput& i
     bool used = data.usage_count > 0;
     if (const auto* own = dynamic_cast<LaminaSequenceEntry*>(&entry); own != nullptr) {
       auto& transaction = LaminaTransaction::Get(context, entry.catalog);
-      base::MutexLock lock(&transaction.mu());
+      const LaminaTransaction::Lock lock(transaction);
       const auto it = transaction.created_sequences().find(own->handle().id);
       const auto position =
           it != transaction.created_sequences().end()
