@@ -3,11 +3,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/recursive_mutex.h"
 #include "db/session.h"
 #include "lamina/database.h"
 #include "sql/duckdb_api.h"
@@ -33,10 +33,10 @@ class LaminaTransaction final : public duckdb::Transaction {
   /// hold several: a definition that is made asks DuckDB to bind, which asks the catalogue.
   class Lock {
    public:
-    explicit Lock(LaminaTransaction& transaction) : held_(transaction.mu()) {}
+    explicit Lock(LaminaTransaction& transaction) : held_(&transaction.mu()) {}
 
    private:
-    const std::lock_guard<std::recursive_mutex> held_;
+    const base::RecursiveLock held_;
   };
   /// What is defined, as this transaction sees it. Stays alive as long as the transaction.
   CatalogSnapshot& definitions();
@@ -55,7 +55,7 @@ class LaminaTransaction final : public duckdb::Transaction {
   bool has_changed_definitions() const { return changed_definitions_; }
 
  private:
-  std::recursive_mutex& mu() { return outer_ != nullptr ? outer_->mu() : mu_; }
+  base::RecursiveMutex& mu() { return outer_ != nullptr ? outer_->mu() : mu_; }
   Status WriteCreatedSequences();
 
   LaminaCatalog& catalog_;
@@ -63,7 +63,7 @@ class LaminaTransaction final : public duckdb::Transaction {
   /// For the statements of triggers: the transaction that is theirs, too. It alone commits.
   LaminaTransaction* outer_ = nullptr;
   StatementEvents events_;
-  std::recursive_mutex mu_;
+  base::RecursiveMutex mu_;
   std::map<std::string, SequencePosition> created_sequences_;
   std::unique_ptr<db::Session> data_;
   std::shared_ptr<CatalogSnapshot> definitions_;
