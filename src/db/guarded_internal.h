@@ -154,6 +154,9 @@ class GuardedTransaction final : public Session {
                                                LoadOptions options) override {
     return base::Guarded([&] { return impl_.BeginLoad(table, std::move(options)); });
   }
+  Result<SystemTime> TimeOf(CommitId commit) const override {
+    return base::Guarded([&] { return impl_.TimeOf(commit); });
+  }
   uint64_t definition_changes() const override { return impl_.definition_changes(); }
 
  private:

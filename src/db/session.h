@@ -69,6 +69,8 @@ class Session : public Transaction {
   /// So is a table that takes its valid time from columns.
   virtual Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
                                                        LoadOptions options) = 0;
+  /// The system time of a commit that the snapshot sees. kInvalidArgument, kHistoryTrimmed.
+  virtual Result<SystemTime> TimeOf(CommitId commit) const = 0;
   /// Rises with every change of definitions that this transaction makes or takes back.
   virtual uint64_t definition_changes() const = 0;
 };

@@ -239,6 +239,10 @@ Result<uint64_t> TransactionImpl::FactsInMemory(catalog::TableId table) {
   return count;
 }
 
+Result<SystemTime> TransactionImpl::TimeOf(CommitId commit) const {
+  return engine_->reader().TimeOf(*snapshot_, commit);
+}
+
 std::vector<storage::DataFilePtr> TransactionImpl::FilesOf(catalog::TableId table) const {
   if (table.value >= snapshot_->state().version->catalog.next_table_id) return {};
   const auto& files = snapshot_->state().version->FilesOf(table);

@@ -78,6 +78,7 @@ class TransactionImpl final : public Session {
   std::vector<storage::DataFilePtr> FilesOf(catalog::TableId table) const override;
   Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
                                                LoadOptions options) override;
+  Result<SystemTime> TimeOf(CommitId commit) const override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
  private:

@@ -132,6 +132,7 @@ class LaminaCatalog final : public duckdb::Catalog {
       duckdb::unique_ptr<duckdb::CreateIndexInfo> create_info,
       duckdb::unique_ptr<duckdb::AlterTableInfo> alter_info) override;
   duckdb::DatabaseSize GetDatabaseSize(duckdb::ClientContext& context) override;
+  bool SupportsTimeTravel() const override { return true; }
   bool InMemory() override { return false; }
   duckdb::string GetDBPath() override { return ""; }
   void DropSchema(duckdb::ClientContext& context, duckdb::DropInfo& info) override;

@@ -26,10 +26,11 @@ namespace lamina::sql {
 namespace {
 
 struct ScanData final : public duckdb::TableFunctionData {
-  explicit ScanData(LaminaTableEntry& entry) : table(entry) {}
+  ScanData(LaminaTableEntry& entry, Moment at) : table(entry), moment(std::move(at)) {}
   // The statistics of a plan are those of one snapshot.
   bool SupportStatementCache() const override { return false; }
   LaminaTableEntry& table;
+  const Moment moment;
   std::shared_ptr<const PlanGuide> guide;  ///< Null: none.
   const IndexDefinition* index = nullptr;  ///< That serves the filters; of the table.
   bool forced = false;                     ///< The guide wants the index.
@@ -39,7 +40,10 @@ struct ScanData final : public duckdb::TableFunctionData {
 
 constexpr char kScanName[] = "lamina_scan";
 
-bool IsTime(duckdb::column_t column) { return column >= kValidFrom && column <= kSystemTo; }
+bool IsTime(duckdb::column_t column) {
+  return (column >= kValidFrom && column <= kSystemTo) || column == kPortionFrom ||
+         column == kPortionTo;
+}
 
 /// The pushed-down filters in the database's words, as far as both mean the same by them.
 class FilterTranslator {
@@ -153,6 +157,7 @@ struct ScanState final : public duckdb::GlobalTableFunctionState {
   std::unique_ptr<PlainScan> plain;  ///< Null: `rest` is all.
   /// What the database did not filter.
   RowFilters of_rest, of_plain;
+  ValidInterval portion;  ///< That the valid time of a portion is cut to.
   uint64_t plain_files = 0, plain_rows = 0;
 
   duckdb::idx_t MaxThreads() const override {
@@ -188,7 +193,11 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
   const LaminaTableEntry& table = input.bind_data->Cast<ScanData>().table;
   auto& transaction = LaminaTransaction::Get(context, table.catalog);
   auto out = duckdb::make_uniq<ScanState>();
+  const Moment& moment = input.bind_data->Cast<ScanData>().moment;
   ScanOptions options;
+  if (moment.system.has_value()) options.system = *moment.system;
+  if (moment.valid.has_value()) options.valid = *moment.valid;
+  if (moment.portion) out->portion = {moment.valid->from(), moment.valid->to()};
   options.columns.emplace();
   options.order_by_key = false;
   bool plain = PlainFiles::Allowed(context);
@@ -307,6 +316,15 @@ void ToTimes(const arrow::Array& array, int64_t offset, int64_t count, duckdb::V
   for (int64_t i = 0; i < count; ++i) to[i] = from[i] == INT64_MIN ? -INT64_MAX : from[i];
 }
 
+void CutToPortion(const ValidInterval& portion, duckdb::column_t column, int64_t count,
+                  duckdb::Vector* out) {
+  int64_t* times = duckdb::FlatVector::GetData<int64_t>(*out);
+  for (int64_t i = 0; i < count; ++i) {
+    times[i] = column == kPortionFrom ? std::max(times[i], portion.from.micros)
+                                      : std::min(times[i], portion.to.micros);
+  }
+}
+
 void SetNull(duckdb::Vector* out) {
   out->SetVectorType(duckdb::VectorType::CONSTANT_VECTOR);
   duckdb::ConstantVector::SetNull(*out, true);
@@ -328,6 +346,8 @@ bool NextOfRest(const ScanState& state, ScanThread* thread, duckdb::DataChunk* r
     } else {
       ToColumn(thread->batch->column(column.position), column.column, thread->at, count,
                &rows->data[i]);
+      if (column.column == kPortionFrom || column.column == kPortionTo)
+        CutToPortion(state.portion, column.column, count, &rows->data[i]);
     }
   }
   thread->at += count;
@@ -422,6 +442,9 @@ duckdb::InsertionOrderPreservingMap<duckdb::string> ToString(
   duckdb::InsertionOrderPreservingMap<duckdb::string> out;
   const auto& data = input.bind_data->Cast<ScanData>();
   out["Table"] = data.table.name;
+  if (data.moment.system.has_value()) out["System Time"] = data.moment.SystemText();
+  if (data.moment.valid.has_value())
+    out[data.moment.portion ? "Portion" : "Valid Time"] = data.moment.ValidText();
   if (data.index != nullptr) out["Index"] = data.index->name;
   if (data.guide != nullptr) out["Plan Guide"] = data.guide->name;
   return out;
@@ -475,17 +498,21 @@ LaminaTableEntry* ScannedWhole(const duckdb::LogicalGet& get) {
   LaminaTableEntry* table = ScannedTable(get);
   if (table == nullptr) return nullptr;
   const auto& data = get.bind_data->Cast<ScanData>();
-  if (data.index != nullptr) return nullptr;
+  if (data.index != nullptr || !data.moment.newest()) return nullptr;
   return data.guide != nullptr && data.guide->parsed.no_late_columns ? nullptr : table;
+}
+
+const Moment& MomentOf(const duckdb::LogicalGet& get) {
+  return get.bind_data->Cast<ScanData>().moment;
 }
 
 void GuideScan(duckdb::LogicalGet& get, std::shared_ptr<const PlanGuide> guide) {
   get.bind_data->Cast<ScanData>().guide = std::move(guide);
 }
 
-duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
+duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table, Moment moment,
                                        duckdb::unique_ptr<duckdb::FunctionData>* bind_data) {
-  *bind_data = duckdb::make_uniq<ScanData>(table);
+  *bind_data = duckdb::make_uniq<ScanData>(table, std::move(moment));
   duckdb::TableFunction function(kScanName, {}, Scan, nullptr, InitScan, InitThread);
   function.projection_pushdown = true;
   function.filter_pushdown = true;
@@ -495,7 +522,9 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
   function.cardinality = Cardinality;
   function.statistics = [](duckdb::ClientContext& context, const duckdb::FunctionData* data,
                            duckdb::column_t column) {
-    return data->Cast<ScanData>().table.GetStatistics(context, column);
+    const auto& scan = data->Cast<ScanData>();
+    // Of old rows less is known: a column may have held NULL before it was NOT NULL.
+    return scan.moment.newest() ? scan.table.GetStatistics(context, column) : nullptr;
   };
   // Filters of one column, whatever they compute: the reader of Parquet looks at the other columns
   // only where rows are left.
@@ -505,6 +534,8 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
       [](duckdb::ClientContext& context, duckdb::LogicalGet& get, duckdb::FunctionData* data,
          duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& filters) {
         auto& scan = data->Cast<ScanData>();
+        // Entries of indexes say nothing of other moments.
+        if (!scan.moment.newest()) return;
         if (scan.index == nullptr)
           scan.index = ChooseIndex(scan.table, get, filters, scan.hints(), &scan.forced);
         const auto session = SessionState::Find(context);
@@ -516,7 +547,10 @@ duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
   function.serialize = [](duckdb::Serializer& serializer,
                           const duckdb::optional_ptr<duckdb::FunctionData> data,
                           const duckdb::TableFunction&) {
-    serializer.WriteProperty(100, "table", data->Cast<ScanData>().table.table().id);
+    const auto& scan = data->Cast<ScanData>();
+    serializer.WriteProperty(100, "table", scan.table.table().id);
+    serializer.WriteProperty(101, "system", scan.moment.SystemText());
+    serializer.WriteProperty(102, "valid", scan.moment.ValidText());
   };
   function.deserialize = [](duckdb::Deserializer&,
                             duckdb::TableFunction&) -> duckdb::unique_ptr<duckdb::FunctionData> {

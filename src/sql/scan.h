@@ -7,18 +7,22 @@
 #include <arrow/array.h>
 
 #include "sql/duckdb_api.h"
+#include "sql/moment.h"
 #include "sql/plan_guide.h"
 #include "sql/table_entry.h"
 
 namespace lamina::sql {
 
-duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table,
+/// Reads `table` at `moment`.
+duckdb::TableFunction MakeScanFunction(LaminaTableEntry& table, Moment moment,
                                        duckdb::unique_ptr<duckdb::FunctionData>* bind_data);
 
 /// The table that `get` reads; null when it is none of ours.
 LaminaTableEntry* ScannedTable(const duckdb::LogicalGet& get);
 /// The same, but null when it is read by an index, or its columns are not to be read late.
 LaminaTableEntry* ScannedWhole(const duckdb::LogicalGet& get);
+/// What `get`, which reads a table of ours, reads it at.
+const Moment& MomentOf(const duckdb::LogicalGet& get);
 /// Before `get`, which reads a table of ours, is optimized.
 void GuideScan(duckdb::LogicalGet& get, std::shared_ptr<const PlanGuide> guide);
 

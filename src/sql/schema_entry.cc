@@ -23,6 +23,7 @@
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
 #include "sql/materialized_view.h"
+#include "sql/moment.h"
 #include "sql/reference_actions.h"
 #include "sql/schema_entry_internal.h"
 #include "sql/session_state.h"
@@ -41,6 +42,16 @@ namespace {
 // Twice the database's default: DuckDB's reader pays for every page. TPC-H's lineitem, four
 // queries: 1,024 rows 440 ms, 2,048 272 ms, 8,192 188 ms; a point read decodes one page a column.
 constexpr int32_t kRowsPerPage = 2048;
+
+/// A view's query for a moment, which wins over those that it says.
+duckdb::CatalogEntry* ViewAt(duckdb::ClientContext& context, duckdb::ViewCatalogEntry& view,
+                             const duckdb::BoundAtClause& at) {
+  auto info = view.GetInfo();
+  auto& copy = info->Cast<duckdb::CreateViewInfo>();
+  ReadViewAt(*copy.query->node, at);
+  return &LaminaTransaction::Get(context, view.catalog)
+              .Keep(duckdb::make_uniq<duckdb::ViewCatalogEntry>(view.catalog, view.schema, copy));
+}
 
 }  // namespace
 
@@ -199,8 +210,11 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::LookupEntry(
       }
       // DuckDB would cast one to the other.
       const bool sequence = lookup.GetCatalogType() == CatalogType::SEQUENCE_ENTRY;
-      return (it->second->type == CatalogType::SEQUENCE_ENTRY) == sequence ? it->second.get()
-                                                                           : nullptr;
+      if ((it->second->type == CatalogType::SEQUENCE_ENTRY) != sequence) return nullptr;
+      if (it->second->type == CatalogType::VIEW_ENTRY && lookup.GetAtClause() != nullptr)
+        return ViewAt(transaction.GetContext(), it->second->Cast<duckdb::ViewCatalogEntry>(),
+                      *lookup.GetAtClause());
+      return it->second.get();
     }
     default:
       return nullptr;

@@ -22,6 +22,7 @@
 #include "sql/prepared.h"
 #include "sql/reference_actions.h"
 #include "sql/session_state.h"
+#include "sql/time_clauses.h"
 
 namespace lamina::sql {
 
@@ -65,6 +66,7 @@ class StatementText {
   ConstraintNames names_;
   std::optional<ConstraintChange> constraint_;
   std::vector<ParameterType> types_;
+  TimeClauses times_;
   std::vector<size_t> brackets_;
   bool alters_ = false;
 };

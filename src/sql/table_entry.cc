@@ -17,6 +17,7 @@
 #include "sql/constraint_names.h"
 #include "sql/error_translation.h"
 #include "sql/materialized_view.h"
+#include "sql/moment.h"
 #include "sql/reference_actions.h"
 #include "sql/scan.h"
 #include "sql/statistics.h"
@@ -49,8 +50,10 @@ LaminaTableEntry::LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatal
 std::string LaminaTableEntry::StorageName(duckdb::column_t column) const {
   switch (column) {
     case kValidFrom:
+    case kPortionFrom:
       return lamina::catalog::kValidFromColumn;
     case kValidTo:
+    case kPortionTo:
       return lamina::catalog::kValidToColumn;
     case kSystemFrom:
       return lamina::catalog::kSystemFromColumn;
@@ -74,6 +77,8 @@ duckdb::LogicalType LaminaTableEntry::TypeOf(duckdb::column_t column) const {
     case kValidTo:
     case kSystemFrom:
     case kSystemTo:
+    case kPortionFrom:
+    case kPortionTo:
       return duckdb::LogicalType::TIMESTAMP_TZ;
     case kCommit:
     case kRowId:
@@ -118,7 +123,17 @@ duckdb::unique_ptr<duckdb::CreateInfo> LaminaTableEntry::GetInfo() const {
 duckdb::TableFunction LaminaTableEntry::GetScanFunction(
     duckdb::ClientContext& context, duckdb::unique_ptr<duckdb::FunctionData>& bind_data) {
   CheckPopulated(context, *this);
-  return MakeScanFunction(*this, &bind_data);
+  return MakeScanFunction(
+      *this, Moment::OfSession(context, LaminaTransaction::Get(context, catalog)), &bind_data);
+}
+
+duckdb::TableFunction LaminaTableEntry::GetScanFunction(
+    duckdb::ClientContext& context, duckdb::unique_ptr<duckdb::FunctionData>& bind_data,
+    const duckdb::EntryLookupInfo& lookup) {
+  CheckPopulated(context, *this);
+  auto& transaction = LaminaTransaction::Get(context, catalog);
+  const Moment said = Moment::Of(context, transaction, lookup.GetAtClause());
+  return MakeScanFunction(*this, said.Or(Moment::OfSession(context, transaction)), &bind_data);
 }
 
 duckdb::idx_t LaminaTableEntry::EstimateRows(duckdb::ClientContext& context) {
@@ -183,6 +198,8 @@ duckdb::virtual_column_map_t LaminaTableEntry::GetVirtualColumns() const {
   duckdb::virtual_column_map_t out;
   for (const auto column : {kValidFrom, kValidTo, kSystemFrom, kSystemTo, kCommit})
     out.insert({column, duckdb::TableColumn(StorageName(column), TypeOf(column))});
+  out.insert({kPortionFrom, duckdb::TableColumn("_portion_from", TypeOf(kPortionFrom))});
+  out.insert({kPortionTo, duckdb::TableColumn("_portion_to", TypeOf(kPortionTo))});
   if (table_.key.empty())
     out.insert({kRowId, duckdb::TableColumn("rowid", duckdb::LogicalType::BIGINT)});
   for (size_t i = 0; i < table_.key.size(); ++i)
@@ -201,8 +218,8 @@ duckdb::vector<duckdb::column_t> LaminaTableEntry::GetRowIdColumns() const {
   duckdb::vector<duckdb::column_t> out;
   if (table_.key.empty()) out.push_back(kRowId);
   for (size_t i = 0; i < table_.key.size(); ++i) out.push_back(kKeyStart + i);
-  out.push_back(kValidFrom);
-  out.push_back(kValidTo);
+  out.push_back(kPortionFrom);
+  out.push_back(kPortionTo);
   for (const std::string& name : tracked_columns_)
     out.push_back(kTrackedStart + columns.GetColumn(name).Logical().index);
   return out;

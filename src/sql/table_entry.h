@@ -20,6 +20,9 @@ inline constexpr duckdb::column_t kSystemFrom = kHiddenColumns + 1003;
 inline constexpr duckdb::column_t kSystemTo = kHiddenColumns + 1004;
 inline constexpr duckdb::column_t kCommit = kHiddenColumns + 1005;
 inline constexpr duckdb::column_t kRowId = kHiddenColumns + 1006;  ///< Of a table without a key.
+/// What a change of the row is valid for: its valid time, cut to the portion that is changed.
+inline constexpr duckdb::column_t kPortionFrom = kHiddenColumns + 1007;
+inline constexpr duckdb::column_t kPortionTo = kHiddenColumns + 1008;
 /// kKeyStart + i: the i-th key column once more, as UPDATE and DELETE find the row by it.
 inline constexpr duckdb::column_t kKeyStart = kHiddenColumns + 1100;
 /// kTrackedStart + i: the i-th column once more, as its indexes and foreign keys find what they
@@ -54,6 +57,9 @@ class LaminaTableEntry final : public duckdb::TableCatalogEntry {
                                                            duckdb::column_t column) override;
   duckdb::TableFunction GetScanFunction(
       duckdb::ClientContext& context, duckdb::unique_ptr<duckdb::FunctionData>& bind_data) override;
+  duckdb::TableFunction GetScanFunction(duckdb::ClientContext& context,
+                                        duckdb::unique_ptr<duckdb::FunctionData>& bind_data,
+                                        const duckdb::EntryLookupInfo& lookup) override;
   duckdb::TableStorageInfo GetStorageInfo(duckdb::ClientContext& context) override;
   void BindUpdateConstraints(duckdb::Binder& binder, duckdb::LogicalGet& get,
                              duckdb::LogicalProjection& proj, duckdb::LogicalUpdate& update,

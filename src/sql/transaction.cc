@@ -55,6 +55,11 @@ void LaminaTransaction::DefinitionsChanged() {
   definitions_ = nullptr;
 }
 
+duckdb::CatalogEntry& LaminaTransaction::Keep(duckdb::unique_ptr<duckdb::CatalogEntry> entry) {
+  const Lock lock(*this);
+  return *kept_.emplace_back(std::move(entry));
+}
+
 Result<CommitResult> LaminaTransaction::Commit() {
   if (data_ == nullptr || (data_->pending_facts() == 0 && !changed_definitions_)) {
     data_ = nullptr;

@@ -47,6 +47,8 @@ class LaminaTransaction final : public duckdb::Transaction {
   std::map<std::string, SequencePosition>& created_sequences() {
     return outer_ != nullptr ? outer_->created_sequences() : created_sequences_;
   }
+  /// Keeps an entry that a lookup made as long as plans may point to it.
+  duckdb::CatalogEntry& Keep(duckdb::unique_ptr<duckdb::CatalogEntry> entry);
   /// What the statement under way has changed. Under a Lock.
   StatementEvents& events() { return events_; }
 
@@ -69,6 +71,7 @@ class LaminaTransaction final : public duckdb::Transaction {
   std::shared_ptr<CatalogSnapshot> definitions_;
   /// Plans of this transaction may still point into them.
   std::vector<std::shared_ptr<CatalogSnapshot>> former_;
+  std::vector<duckdb::unique_ptr<duckdb::CatalogEntry>> kept_;
   bool changed_definitions_ = false;
 };
 

@@ -21,6 +21,7 @@
 #include "sql/hold_rows.h"
 #include "sql/insert_rows.h"
 #include "sql/materialized_view.h"
+#include "sql/moment.h"
 #include "sql/row_checks.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
@@ -553,6 +554,7 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanDelete(duckdb::ClientContext& conte
                                                     duckdb::LogicalDelete& op,
                                                     duckdb::PhysicalOperator& plan) {
   auto& table = op.table.Cast<LaminaTableEntry>();
+  CheckReadsNewest(context);
   CheckMayWrite(context, table);
   const idx_t row_ids = op.expressions[0]->Cast<duckdb::BoundReferenceExpression>().index;
   auto& out = planner.Make<DeleteOperator>(op.types, table, op.return_chunk,
@@ -565,6 +567,7 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanUpdate(duckdb::ClientContext& conte
                                                     duckdb::PhysicalPlanGenerator& planner,
                                                     duckdb::LogicalUpdate& op,
                                                     duckdb::PhysicalOperator& plan) {
+  CheckReadsNewest(context);
   CheckMayWrite(context, op.table.Cast<LaminaTableEntry>());
   const idx_t row_ids = plan.types.size() - RowIdCount(op.table.Cast<LaminaTableEntry>());
   auto& out = MakeUpdate(planner, op, row_ids);
@@ -580,6 +583,7 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
               duckdb::vector<duckdb::unique_ptr<duckdb::MergeIntoOperator>>>
       actions;
   auto& table = op.table.Cast<LaminaTableEntry>();
+  CheckReadsNewest(context);
   CheckMayWrite(context, table);
   Inserting inserting;
   inserting.at_the_end = table.dependents().view.has_value();

@@ -1,5 +1,6 @@
 #include "sql/functions/functions.h"
 
+#include "sql/moment_value.h"
 #include "sql/strict_mode.h"
 
 namespace lamina::sql {
@@ -16,6 +17,7 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterStrictDivision(loader);
   RegisterJsonDepth(loader);
   RegisterStrictFunctions(loader);
+  RegisterMoments(loader);
 }
 
 }  // namespace lamina::sql
