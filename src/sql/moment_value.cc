@@ -40,7 +40,13 @@ int64_t ToMicros(duckdb::ClientContext& context, const Value& value, const char*
                                      value.ToString(), value.type().ToString()),
                          hint));
   }
-  const Value moment = value.CastAs(context, LogicalType::TIMESTAMP_TZ);
+  Value moment;
+  std::string why;
+  // Some conversions fail by giving NULL.
+  if (!value.TryCastAs(context, LogicalType::TIMESTAMP_TZ, moment, &why) || moment.IsNull()) {
+    Throw(MakeSqlError(
+        "T4010", fmt::format("this is no moment of {}: value={}", axis, value.ToString()), hint));
+  }
   const int64_t micros = moment.GetValueUnsafe<duckdb::timestamp_tz_t>().value;
   // The open ends of both worlds.
   return micros == -std::numeric_limits<int64_t>::max() ? std::numeric_limits<int64_t>::min()
