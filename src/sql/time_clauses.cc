@@ -210,6 +210,7 @@ class TimeClauseReader {
         return {};
     }
     if (Word(at, "INTERVAL")) return SkipInterval(at + 1);
+    if (!MayBeginValue(at)) return {};
     size_t next = at + 1;
     if (Word(at, "TIMESTAMP") && Word(next, "WITH") && Word(next + 1, "TIME") &&
         Word(next + 2, "ZONE"))
@@ -219,6 +220,15 @@ class TimeClauseReader {
     while (Sign(next, '.')) next += 2;
     if (Sign(next, '(')) return SkipParentheses(next);
     return IsValueWord(at) ? std::optional(at + 1) : std::nullopt;
+  }
+  /// Words that stand before parentheses and call nothing, such as USING, are none.
+  bool MayBeginValue(size_t at) const {
+    if (Word(at, "CAST") || IsValueWord(at)) return true;
+    if (Word(at, "AT") || Word(at, "VALUES")) return false;
+    const auto category =
+        duckdb::KeywordHelper::KeywordCategoryType(std::string(tokens_[at].In(sql_)));
+    return category != duckdb::KeywordCategory::KEYWORD_RESERVED &&
+           category != duckdb::KeywordCategory::KEYWORD_TYPE_FUNC;
   }
   std::optional<size_t> SkipInterval(size_t at) const {
     const auto end = SkipPrimary(at);

@@ -447,7 +447,7 @@ class CreateTableAsOperator final : public PhysicalOperator {
   duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
                               duckdb::OperatorSinkInput& input) const override {
     auto& state = input.global_state.Cast<State>();
-    Make(context.client, &state);
+    if (late_) Make(context.client, &state);  // by one thread
     if (state.insert == nullptr) return duckdb::SinkResultType::FINISHED;
     input.local_state.Cast<InsertLocalState>().Insert(context.client, *state.insert, chunk);
     return duckdb::SinkResultType::NEED_MORE_INPUT;
@@ -466,7 +466,7 @@ class CreateTableAsOperator final : public PhysicalOperator {
                                     duckdb::ClientContext& context,
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<State>();
-    Make(context, &state);
+    if (late_) Make(context, &state);
     if (state.insert != nullptr) InsertOperator::Finish(context, *state.insert);
     return duckdb::SinkFinalizeType::READY;
   }
