@@ -348,4 +348,13 @@ size_t DeletionVector::memory_bytes() const {
   return sizeof(*this) + rows_.capacity() * sizeof(EndedRow) + words_.capacity() * sizeof(uint64_t);
 }
 
+Result<DeletionVectorPtr> EndedBy(const DeletionVectorPtr& vector, SystemTime moment) {
+  if (vector->max_ended() <= moment) return vector;
+  std::vector<EndedRow> rows;
+  for (const EndedRow& row : vector->rows())
+    if (row.ended_at <= moment) rows.push_back(row);
+  if (rows.empty()) return DeletionVectorPtr();
+  return DeletionVector::Make(std::move(rows), vector->row_count());
+}
+
 }  // namespace lamina::storage::sst

@@ -59,4 +59,7 @@ class DeletionVector {
 };
 using DeletionVectorPtr = std::shared_ptr<const DeletionVector>;
 
+/// Of the rows those that no read at `moment` sees: `vector` itself where all are, null where none.
+Result<DeletionVectorPtr> EndedBy(const DeletionVectorPtr& vector, SystemTime moment);
+
 }  // namespace lamina::storage::sst

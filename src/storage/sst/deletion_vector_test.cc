@@ -180,6 +180,17 @@ TEST(DeletionVectorTest, BytesAreAsDocumented) {
             "03");  // one row, rewritten
 }
 
+TEST(DeletionVectorTest, EndedByHasWhatNoReadAtTheMomentSees) {
+  const DeletionVectorPtr all = Make({{1, {10}}, {2, kRewritten}, {5, {20}}, {7, {30}}}, 9);
+  EXPECT_EQ(EndedBy(all, {30}).ValueOrDie(), all);
+  const auto some = EndedBy(all, {20}).ValueOrDie();
+  const std::vector<EndedRow> by20 = {{1, {10}}, {2, kRewritten}, {5, {20}}};
+  EXPECT_EQ(some->rows(), by20);
+  EXPECT_EQ(some->row_count(), 9u);
+  EXPECT_EQ(EndedBy(all, {9}).ValueOrDie()->rows(), std::vector<EndedRow>({{2, kRewritten}}));
+  EXPECT_EQ(EndedBy(Make({{1, {10}}}, 9), {9}).ValueOrDie(), nullptr);
+}
+
 TEST(DeletionVectorTest, ManyEntriesAreMadeQuickly) {
   std::mt19937_64 random(5);
   const std::vector<EndedRow> rows = RandomRows(random, 1'000'000, 0.1);
