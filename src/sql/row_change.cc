@@ -76,4 +76,25 @@ WriteOptions RowIds::Options() const {
   return out;
 }
 
+ValidInterval ValidOf(const arrow::Array& from, const arrow::Array& to, int64_t row) {
+  const auto micros = [&](const arrow::Array& of, int64_t open) {
+    return of.IsNull(row) ? open : of.data()->GetValues<int64_t>(1)[row];
+  };
+  return {{micros(from, INT64_MIN)}, {micros(to, INT64_MAX)}};
+}
+
+ValidInterval RowIds::ValidOf(int64_t row) const {
+  return sql::ValidOf(*valid_from, *valid_to, row);
+}
+
+void RowIds::SetValid(const ValidInterval& valid) {
+  const auto array = [](int64_t micros, int64_t open) {
+    arrow::Int64Builder builder;
+    ThrowIfError(micros == open ? builder.AppendNull() : builder.Append(micros));
+    return ValueOrThrow(builder.Finish());
+  };
+  valid_from = array(valid.from.micros, INT64_MIN);
+  valid_to = array(valid.to.micros, INT64_MAX);
+}
+
 }  // namespace lamina::sql

@@ -26,7 +26,13 @@ struct RowIds {
   /// One text a row, equal for equal rows.
   std::vector<std::string> Texts() const;
   WriteOptions Options() const;
+  ValidInterval ValidOf(int64_t row) const;
+  /// For one row.
+  void SetValid(const ValidInterval& valid);
 };
+
+/// Of arrays as a scan gives them, or as RowIds has them: null is open.
+ValidInterval ValidOf(const arrow::Array& from, const arrow::Array& to, int64_t row);
 
 /// Rows that go, or that become others.
 struct RowChange {

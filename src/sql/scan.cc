@@ -5,6 +5,7 @@
 
 #include <arrow/api.h>
 #include <duckdb/execution/execution_context.hpp>
+#include <duckdb/execution/operator/scan/physical_table_scan.hpp>
 #include <duckdb/planner/expression/bound_reference_expression.hpp>
 #include <duckdb/planner/filter/conjunction_filter.hpp>
 #include <duckdb/planner/filter/constant_filter.hpp>
@@ -504,6 +505,24 @@ LaminaTableEntry* ScannedWhole(const duckdb::LogicalGet& get) {
 
 const Moment& MomentOf(const duckdb::LogicalGet& get) {
   return get.bind_data->Cast<ScanData>().moment;
+}
+
+Moment TargetMoment(const duckdb::PhysicalOperator& plan, const LaminaTableEntry& table) {
+  if (plan.type == duckdb::PhysicalOperatorType::TABLE_SCAN) {
+    const auto& scan = plan.Cast<duckdb::PhysicalTableScan>();
+    const bool changes =
+        std::any_of(scan.column_ids.begin(), scan.column_ids.end(),
+                    [](const auto& of) { return of.GetPrimaryIndex() == kPortionFrom; });
+    if (changes && scan.function.name == kScanName) {
+      const auto& data = scan.bind_data->Cast<ScanData>();
+      if (data.table.table().id == table.table().id) return data.moment;
+    }
+  }
+  for (const auto& child : plan.GetChildren()) {
+    Moment out = TargetMoment(child.get(), table);
+    if (!out.newest()) return out;
+  }
+  return {};
 }
 
 void GuideScan(duckdb::LogicalGet& get, std::shared_ptr<const PlanGuide> guide) {

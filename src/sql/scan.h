@@ -23,6 +23,8 @@ LaminaTableEntry* ScannedTable(const duckdb::LogicalGet& get);
 LaminaTableEntry* ScannedWhole(const duckdb::LogicalGet& get);
 /// What `get`, which reads a table of ours, reads it at.
 const Moment& MomentOf(const duckdb::LogicalGet& get);
+/// What a plan reads the rows of `table` at that an UPDATE or DELETE changes.
+Moment TargetMoment(const duckdb::PhysicalOperator& plan, const LaminaTableEntry& table);
 /// Before `get`, which reads a table of ours, is optimized.
 void GuideScan(duckdb::LogicalGet& get, std::shared_ptr<const PlanGuide> guide);
 

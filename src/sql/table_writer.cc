@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <numeric>
 #include <utility>
 
 #include <arrow/api.h>
@@ -13,6 +14,15 @@
 #include "sql/row_checks.h"
 
 namespace lamina::sql {
+namespace {
+
+std::vector<int> FirstColumns(size_t count) {
+  std::vector<int> out(count);
+  std::iota(out.begin(), out.end(), 0);
+  return out;
+}
+
+}  // namespace
 
 Status AsKeyViolation(const LaminaTableEntry& table, const Status& status) {
   if (CodeOf(status) != ErrorCode::kAlreadyExists) return status;
@@ -71,12 +81,80 @@ void TableWriter::TellTriggers(TriggerEvent kind, std::vector<std::string> colum
            {&table_, kind, std::move(columns), std::exchange(changed_, {})});
 }
 
-void TableWriter::Insert(const std::shared_ptr<arrow::RecordBatch>& rows) {
+void TableWriter::Insert(const std::shared_ptr<arrow::RecordBatch>& rows,
+                         const WriteOptions& valid) {
   Changed(nullptr, rows);
-  const auto keys = Write(rows, {}, /*insert=*/true);
+  const auto keys = Write(rows, valid, /*insert=*/true);
   for (const IndexWriter& index : indexes_)
-    ThrowIfError(index.Add(ValueOrThrow(index.Entries(*rows, *keys)), {}));
-  foreign_keys_.Written(*rows, {}, nullptr);
+    ThrowIfError(index.Add(ValueOrThrow(index.Entries(*rows, *keys)), valid));
+  foreign_keys_.Written(*rows, valid, nullptr);
+}
+
+std::vector<TableWriter::Piece> TableWriter::PiecesOf(const RowIds& ids, int64_t row) {
+  const ValidInterval within = ids.ValidOf(row);
+  const auto key = ids.keys->Slice(row, 1);
+  std::vector<std::string> columns = table_.tracked_columns();
+  columns.push_back(lamina::catalog::kValidFromColumn);
+  columns.push_back(lamina::catalog::kValidToColumn);
+  const auto encoded = KeysOf(*key);
+  const auto there = ValueOrThrow(session_.GetEncoded(
+      name_, encoded->GetView(0), {}, ValidPeriod::FromTo(within.from, within.to), columns));
+  std::vector<Piece> out;
+  for (int64_t i = 0; i < there->num_rows(); ++i) {
+    const auto one = there->Slice(i, 1);
+    Piece piece;
+    piece.valid = ValidOf(*one->GetColumnByName(lamina::catalog::kValidFromColumn),
+                          *one->GetColumnByName(lamina::catalog::kValidToColumn), 0);
+    piece.valid.from = std::max(piece.valid.from, within.from);
+    piece.valid.to = std::min(piece.valid.to, within.to);
+    piece.old.keys = key;
+    piece.old.SetValid(piece.valid);
+    piece.old.tracked =
+        ValueOrThrow(one->SelectColumns(FirstColumns(table_.tracked_columns().size())));
+    out.push_back(std::move(piece));
+  }
+  std::sort(out.begin(), out.end(),
+            [](const Piece& x, const Piece& y) { return x.valid.from < y.valid.from; });
+  return out;
+}
+
+void TableWriter::Lay(std::span<const RowChange> changes) {
+  std::vector<RowChange> replaced;
+  std::vector<RowChange> added;  // `old` has the valid time alone
+  for (const RowChange& change : changes) {
+    for (int64_t row = 0; row < change.rows->num_rows(); ++row) {
+      CheckInterrupted(context_);
+      const ValidInterval valid = change.old.ValidOf(row);
+      const auto fresh = change.rows->Slice(row, 1);
+      ValidTime at = valid.from;
+      const auto add_until = [&](ValidTime end) {
+        if (at >= end) return;
+        RowChange gap{{}, fresh};
+        gap.old.SetValid({at, end});
+        added.push_back(std::move(gap));
+      };
+      for (Piece& piece : PiecesOf(change.old, row)) {
+        add_until(piece.valid.from);
+        at = piece.valid.to;
+        replaced.push_back({std::move(piece.old), fresh});
+      }
+      add_until(valid.to);
+    }
+  }
+  Update(replaced, /*moves=*/false);
+  for (const RowChange& gap : added) Insert(gap.rows, gap.old.Options());
+}
+
+void TableWriter::End(std::span<const RowChange> changes) {
+  std::vector<RowChange> ended;
+  for (const RowChange& change : changes) {
+    for (int64_t row = 0; row < change.old.keys->num_rows(); ++row) {
+      CheckInterrupted(context_);
+      for (Piece& piece : PiecesOf(change.old, row))
+        ended.push_back({std::move(piece.old), nullptr});
+    }
+  }
+  Delete(ended);
 }
 
 void TableWriter::Delete(std::span<const RowChange> changes) {

@@ -27,11 +27,16 @@ class TableWriter {
  public:
   TableWriter(duckdb::ClientContext& context, LaminaTableEntry& table);
 
-  /// `rows` as the database has the table. T3002, T3003.
-  void Insert(const std::shared_ptr<arrow::RecordBatch>& rows);
+  /// `rows` as the database has the table, for the valid times of `valid`. T3002, T3003.
+  void Insert(const std::shared_ptr<arrow::RecordBatch>& rows, const WriteOptions& valid = {});
   void Delete(std::span<const RowChange> changes);
   /// `moves`: keys may change.
   void Update(std::span<const RowChange> changes, bool moves);
+  /// Lays the rows of `changes` over whatever is there of their keys, within the valid times that
+  /// `old` says; what else it says is not looked at. Of a table with a key, which does not change.
+  void Lay(std::span<const RowChange> changes);
+  /// Ends whatever is there of the keys of `changes`, within their valid times.
+  void End(std::span<const RowChange> changes);
   /// When the statement has written everything: the actions of foreign keys, then their checks.
   /// T3005, and what a write of the rows that refer may say. `kind` and `columns` (that an UPDATE
   /// sets) say to triggers what the statement was.
@@ -44,6 +49,13 @@ class TableWriter {
   /// Puts or inserts; gives the rows' keys where indexes need them.
   std::shared_ptr<arrow::BinaryArray> Write(const std::shared_ptr<arrow::RecordBatch>& rows,
                                             const WriteOptions& options, bool insert);
+
+  /// What is there now of one key within a valid time, as rows to change.
+  struct Piece {
+    ValidInterval valid;
+    RowIds old;
+  };
+  std::vector<Piece> PiecesOf(const RowIds& ids, int64_t row);
 
   /// Keeps them for triggers.
   void Changed(std::shared_ptr<arrow::RecordBatch> old, std::shared_ptr<arrow::RecordBatch> rows);

@@ -9,8 +9,10 @@
 #include <duckdb/catalog/catalog_entry.hpp>
 #include <duckdb/parser/expression/parameter_expression.hpp>
 #include <duckdb/parser/keyword_helper.hpp>
+#include <duckdb/parser/statement/delete_statement.hpp>
 #include <duckdb/parser/statement/explain_statement.hpp>
 #include <duckdb/parser/statement/prepare_statement.hpp>
+#include <duckdb/parser/statement/update_statement.hpp>
 #include <duckdb/parser/tableref/basetableref.hpp>
 #include <fmt/format.h>
 
@@ -28,6 +30,8 @@ bool IsAny(const Token& token, std::string_view text, std::initializer_list<cons
   return std::any_of(words.begin(), words.end(),
                      [&](const char* word) { return Is(token, text, word); });
 }
+
+constexpr char kPortion[] = "portion";
 
 /// Parses an operand alone: `SELECT ` stands before it then.
 constexpr size_t kPrefixOfExpressions = 7;
@@ -77,6 +81,8 @@ class TimeClauseReader {
       out.tokens.end = at + 3;
       return std::optional<Clause>(out);
     }
+    const bool portion = Word(at + 1, "PORTION") && Word(at + 2, "OF");
+    if (portion) return ReadPortion(at);
     const auto axis = Axis(at + 1);
     if (!axis) return std::optional<Clause>();
     out.valid = *axis;
@@ -107,6 +113,30 @@ class TimeClauseReader {
       return MakeSqlError("T1002", "BETWEEN needs an AND and its second moment", "",
                           Place(out.a->end));
     }
+    out.b = Operand(out.a->end + 1);
+    if (!out.b) return NoOperand(out.a->end + 1);
+    out.tokens.end = out.b->end;
+    return std::optional<Clause>(out);
+  }
+
+  Result<std::optional<Clause>> ReadPortion(size_t at) const {
+    const auto axis = Axis(at + 3);
+    if (!axis) return std::optional<Clause>();
+    if (!*axis) {
+      return MakeSqlError("T4009", "only a portion of APPLICATION_TIME can be changed",
+                          "what was known when is never changed", Place(at + 3));
+    }
+    Clause out;
+    out.tokens.begin = at;
+    out.valid = true;
+    out.form = kPortion;
+    if (!Word(at + 4, "FROM"))
+      return MakeSqlError("T1002", "FOR PORTION OF needs FROM and TO", "", Place(at + 4));
+    out.a = Operand(at + 5);
+    if (!out.a) return NoOperand(at + 5);
+    if (!Word(out.a->end, "TO"))
+      return MakeSqlError("T1002", "FOR PORTION OF needs TO and its second moment", "",
+                          Place(out.a->end));
     out.b = Operand(out.a->end + 1);
     if (!out.b) return NoOperand(out.a->end + 1);
     out.tokens.end = out.b->end;
@@ -557,6 +587,10 @@ class TimeClausePlacer {
   /// `twice`: it is an error when the time was said before.
   Status Say(const Said& said, Table* table, bool twice) {
     const Clause& clause = *said.clause;
+    if (clause.form == kPortion && !IsTarget(*table->ref)) {
+      return MakeSqlError("T1002", "FOR PORTION OF is for the table that UPDATE or DELETE changes",
+                          "", PlaceOf(clause));
+    }
     if (clause.valid ? table->call.says_valid() : table->call.says_system()) {
       if (!twice) return Status::OK();
       return MakeSqlError("T1002",
@@ -575,6 +609,19 @@ class TimeClausePlacer {
     return Status::OK();
   }
 
+  /// Whether it is what an UPDATE or DELETE changes.
+  bool IsTarget(const duckdb::BaseTableRef& ref) const {
+    const duckdb::SQLStatement* of = &statement_;
+    if (of->type == duckdb::StatementType::PREPARE_STATEMENT)
+      of = of->Cast<duckdb::PrepareStatement>().statement.get();
+    if (of->type == duckdb::StatementType::EXPLAIN_STATEMENT)
+      of = of->Cast<duckdb::ExplainStatement>().stmt.get();
+    if (of->type == duckdb::StatementType::UPDATE_STATEMENT)
+      return of->Cast<duckdb::UpdateStatement>().table.get() == &ref;
+    return of->type == duckdb::StatementType::DELETE_STATEMENT &&
+           of->Cast<duckdb::DeleteStatement>().table.get() == &ref;
+  }
+
   // ---- Clauses after a subquery, and at the end of a SELECT
 
   Status SpreadOthers() {
@@ -585,6 +632,11 @@ class TimeClausePlacer {
     std::vector<Scope> scopes;
     for (const Said& said : said_) {
       if (said.placed) continue;
+      if (said.clause->form == kPortion) {
+        return MakeSqlError(
+            "T1002", "FOR PORTION OF is for the table that UPDATE or DELETE changes",
+            "UPDATE t FOR PORTION OF APPLICATION_TIME FROM … TO … SET …", PlaceOf(*said.clause));
+      }
       ARROW_ASSIGN_OR_RAISE(const Range range, ScopeOf(*said.clause));
       scopes.push_back({&said, range});
     }

@@ -1,5 +1,5 @@
 // Clauses that say at which moments a query reads: FOR SYSTEM_TIME …, FOR APPLICATION_TIME … (or
-// VALID_TIME), AS OF …, VALID AT …. They are written over with blanks before DuckDB parses, and
+// VALID_TIME), AS OF …, VALID AT …; and FOR PORTION OF …, which says what is changed. They are written over with blanks before DuckDB parses, and
 // become the AT clauses (moment.h) of the tables that they are about:
 //
 // - after a table's name or its alias: that table;

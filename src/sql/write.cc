@@ -23,6 +23,7 @@
 #include "sql/materialized_view.h"
 #include "sql/moment.h"
 #include "sql/row_checks.h"
+#include "sql/scan.h"
 #include "sql/schema_entry.h"
 #include "sql/table_entry.h"
 #include "sql/table_writer.h"
@@ -257,8 +258,11 @@ class InsertOperator final : public WriteOperator {
 class DeleteOperator final : public WriteOperator {
  public:
   DeleteOperator(duckdb::PhysicalPlan& plan, duckdb::vector<duckdb::LogicalType> types,
-                 LaminaTableEntry& table, bool returning, idx_t cardinality, idx_t row_ids)
-      : WriteOperator(plan, std::move(types), table, returning, cardinality), row_ids_(row_ids) {}
+                 LaminaTableEntry& table, bool returning, idx_t cardinality, idx_t row_ids,
+                 bool of_past)
+      : WriteOperator(plan, std::move(types), table, returning, cardinality),
+        row_ids_(row_ids),
+        of_past_(of_past) {}
   duckdb::string GetName() const override { return "LAMINA_DELETE"; }
 
   duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
@@ -284,7 +288,11 @@ class DeleteOperator final : public WriteOperator {
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
     const LaminaTransaction::Lock lock(state.transaction);
-    state.writer(context).Delete(state.changes);
+    if (of_past_) {
+      state.writer(context).End(state.changes);
+    } else {
+      state.writer(context).Delete(state.changes);
+    }
     state.writer(context).Finish(TriggerEvent::kDelete);
     state.changes.clear();
     return duckdb::SinkFinalizeType::READY;
@@ -314,6 +322,7 @@ class DeleteOperator final : public WriteOperator {
   }
 
   const idx_t row_ids_;
+  const bool of_past_;  ///< The rows were found in the past: what is there now of them goes.
 };
 
 /// Whether a row gets another key; one of a table without a key always does.
@@ -333,12 +342,14 @@ class UpdateOperator final : public WriteOperator {
                  LaminaTableEntry& table, bool returning, idx_t cardinality,
                  duckdb::vector<duckdb::PhysicalIndex> columns,
                  duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions,
-                 duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> defaults, idx_t row_ids)
+                 duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> defaults, idx_t row_ids,
+                 bool of_past)
       : WriteOperator(plan, std::move(types), table, returning, cardinality),
         columns_(std::move(columns)),
         expressions_(std::move(expressions)),
         defaults_(std::move(defaults)),
-        row_ids_(row_ids) {}
+        row_ids_(row_ids),
+        of_past_(of_past) {}
   duckdb::string GetName() const override { return "LAMINA_UPDATE"; }
 
   duckdb::SinkResultType Sink(ExecutionContext& context, DataChunk& chunk,
@@ -381,7 +392,17 @@ class UpdateOperator final : public WriteOperator {
                                     duckdb::OperatorSinkFinalizeInput& input) const override {
     auto& state = input.global_state.Cast<WriteState>();
     const LaminaTransaction::Lock lock(state.transaction);
-    state.writer(context).Update(state.changes, KeysChange(state.changes));
+    const bool moves = KeysChange(state.changes);
+    if (of_past_) {
+      if (moves) {
+        Throw(MakeSqlError("T4009",
+                           "an UPDATE of the past cannot change keys: table=" + table_.name,
+                           "INSERT INTO … SELECT … AS OF brings old rows under new keys"));
+      }
+      state.writer(context).Lay(state.changes);
+    } else {
+      state.writer(context).Update(state.changes, moves);
+    }
     state.writer(context).Finish(TriggerEvent::kUpdate, SetColumns());
     state.changes.clear();
     return duckdb::SinkFinalizeType::READY;
@@ -402,6 +423,8 @@ class UpdateOperator final : public WriteOperator {
   const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions_;
   const duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> defaults_;
   const idx_t row_ids_;
+  const bool
+      of_past_;  ///< The rows were found in the past: they come back, over what is there now.
 };
 
 /// CREATE TABLE AS: makes the table when it begins, or when its rows come.
@@ -503,12 +526,31 @@ class CreateTableAsOperator final : public PhysicalOperator {
 
 idx_t RowIdCount(const LaminaTableEntry& table) { return table.GetRowIdColumns().size(); }
 
+/// Whether the rows to change are found in the past. T4009 for several moments of it.
+bool ChangesPast(const duckdb::PhysicalOperator& plan, const LaminaTableEntry& table) {
+  const Moment moment = TargetMoment(plan, table);
+  if (!moment.system.has_value() || moment.system->kind() == SystemPeriod::Kind::kLatest)
+    return false;
+  const bool one = moment.system->kind() == SystemPeriod::Kind::kAsOfCommit ||
+                   moment.system->kind() == SystemPeriod::Kind::kAsOfTime;
+  if (!one) {
+    Throw(MakeSqlError("T4009", "rows are changed as they were at one moment: table=" + table.name,
+                       "AS OF says which"));
+  }
+  if (table.table().key.empty()) {
+    Throw(MakeSqlError("T4009", "only rows with a primary key come back by it: table=" + table.name,
+                       "INSERT INTO … SELECT … AS OF brings old rows as new ones"));
+  }
+  return true;
+}
+
 UpdateOperator& MakeUpdate(duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalUpdate& op,
-                           idx_t row_ids) {
+                           idx_t row_ids, bool of_past) {
   auto& table = op.table.Cast<LaminaTableEntry>();
   return planner
       .Make<UpdateOperator>(op.types, table, op.return_chunk, op.estimated_cardinality, op.columns,
-                            std::move(op.expressions), std::move(op.bound_defaults), row_ids)
+                            std::move(op.expressions), std::move(op.bound_defaults), row_ids,
+                            of_past)
       .Cast<UpdateOperator>();
 }
 
@@ -557,8 +599,9 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanDelete(duckdb::ClientContext& conte
   CheckReadsNewest(context);
   CheckMayWrite(context, table);
   const idx_t row_ids = op.expressions[0]->Cast<duckdb::BoundReferenceExpression>().index;
-  auto& out = planner.Make<DeleteOperator>(op.types, table, op.return_chunk,
-                                           op.estimated_cardinality, row_ids);
+  auto& out =
+      planner.Make<DeleteOperator>(op.types, table, op.return_chunk, op.estimated_cardinality,
+                                   row_ids, ChangesPast(plan, table));
   out.children.push_back(plan);
   return WithTriggers(context, planner, table, out);
 }
@@ -570,7 +613,8 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanUpdate(duckdb::ClientContext& conte
   CheckReadsNewest(context);
   CheckMayWrite(context, op.table.Cast<LaminaTableEntry>());
   const idx_t row_ids = plan.types.size() - RowIdCount(op.table.Cast<LaminaTableEntry>());
-  auto& out = MakeUpdate(planner, op, row_ids);
+  auto& out =
+      MakeUpdate(planner, op, row_ids, ChangesPast(plan, op.table.Cast<LaminaTableEntry>()));
   out.children.push_back(plan);
   return WithTriggers(context, planner, op.table.Cast<LaminaTableEntry>(), out);
 }
@@ -585,6 +629,10 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
   auto& table = op.table.Cast<LaminaTableEntry>();
   CheckReadsNewest(context);
   CheckMayWrite(context, table);
+  if (ChangesPast(plan, table)) {
+    Throw(MakeSqlError("T4009", "MERGE changes rows as they are now: table=" + table.name,
+                       "its USING may read the past"));
+  }
   Inserting inserting;
   inserting.at_the_end = table.dependents().view.has_value();
   for (auto& [condition, bound] : op.actions) {
@@ -603,14 +651,14 @@ duckdb::PhysicalOperator& LaminaCatalog::PlanMergeInto(duckdb::ClientContext& co
           update.types = op.return_chunk
                              ? table.GetTypes()
                              : duckdb::vector<duckdb::LogicalType>{duckdb::LogicalType::BIGINT};
-          out->op = MakeUpdate(planner, update, op.row_id_start);
+          out->op = MakeUpdate(planner, update, op.row_id_start, /*of_past=*/false);
           break;
         }
         case duckdb::MergeActionType::MERGE_DELETE: {
           out->op = planner.Make<DeleteOperator>(
               op.return_chunk ? table.GetTypes()
                               : duckdb::vector<duckdb::LogicalType>{duckdb::LogicalType::BIGINT},
-              table, op.return_chunk, op.estimated_cardinality, op.row_id_start);
+              table, op.return_chunk, op.estimated_cardinality, op.row_id_start, /*of_past=*/false);
           break;
         }
         case duckdb::MergeActionType::MERGE_INSERT: {
