@@ -19,6 +19,7 @@
 #include "sql/instance_resources.h"
 #include "sql/lexer.h"
 #include "sql/maintenance.h"
+#include "sql/moment_value.h"
 #include "sql/plan_guide.h"
 #include "sql/prepared.h"
 #include "sql/result.h"
@@ -235,7 +236,7 @@ class ConnectionImpl final : public Connection {
     if (control->kind != ControlKind::kNone) {
       if (!parameters.empty())
         return Failed(MakeSqlError("T4007", "a statement about transactions has no parameters"));
-      return RunControl(*control);
+      return RunControl(*control, sql);
     }
     ARROW_RETURN_NOT_OK(CheckNotAborted());
     if (Status status = CheckLength(sql, span); !status.ok()) return Failed(std::move(status));
@@ -547,10 +548,10 @@ class ConnectionImpl final : public Connection {
     return Status::OK();
   }
 
-  Result<std::unique_ptr<SqlResult>> RunControl(const Control& control) {
+  Result<std::unique_ptr<SqlResult>> RunControl(const Control& control, std::string_view sql) {
     switch (control.kind) {
       case ControlKind::kBegin:
-        return Begin(control);
+        return Begin(control, sql);
       case ControlKind::kCommit:
         return Commit();
       case ControlKind::kRollback:
@@ -568,7 +569,7 @@ class ConnectionImpl final : public Connection {
     return MakeSqlError("T5099", "no statement about transactions");
   }
 
-  Result<std::unique_ptr<SqlResult>> Begin(const Control& control) {
+  Result<std::unique_ptr<SqlResult>> Begin(const Control& control, std::string_view sql) {
     ARROW_RETURN_NOT_OK(CheckNotAborted());
     if (in_block_) {
       return Failed(MakeSqlError("T5005", "a transaction is under way",
@@ -576,6 +577,27 @@ class ConnectionImpl final : public Connection {
     }
     state_->transaction_options = {};
     state_->transaction_options.isolation = control.isolation;
+    if (!control.system_time.empty()) {
+      const auto evaluated = AtDuckDBBorder("", 0, [&]() -> Status {
+        duckdb::ClientContext& context = *duck_.context;
+        EndLeftover();
+        const auto moment =
+            SystemOperand::Of(context, EvaluateConstant(context, control.system_time));
+        if (!moment.micros.has_value())
+          return MakeSqlError("T4010", "system_time is a timestamp: " + control.system_time);
+        state_->transaction_options.system_time = SystemTime{*moment.micros};
+        return Status::OK();
+      });
+      if (!evaluated.ok()) {
+        state_->transaction_options = {};
+        const SqlError* error = SqlErrorOf(evaluated);
+        return Failed(error == nullptr ? evaluated
+                                       : WithExcerpt(MakeSqlError(error->code, MessageOf(evaluated),
+                                                                  std::string(HintOf(evaluated)),
+                                                                  control.system_time_at),
+                                                     sql));
+      }
+    }
     state_->read_only = control.read_only;
     ARROW_RETURN_NOT_OK(AtDuckDBBorder("", 0, [&]() -> Status {
       duck_.BeginTransaction();

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include <duckdb/planner/expression_binder/constant_binder.hpp>
 #include <fmt/format.h>
 
 #include "sql/error_translation.h"
@@ -151,6 +152,19 @@ std::optional<int64_t> ValidOperandOf(duckdb::ClientContext& context, const Valu
   if (value.IsNull()) return {};
   if (const auto number = AsInteger(context, value)) return number;
   return ToMicros(context, value, "valid time", kValidHint);
+}
+
+Value EvaluateConstant(duckdb::ClientContext& context, const std::string& expression) {
+  auto parsed = duckdb::Parser::ParseExpressionList(expression, context.GetParserOptions());
+  if (parsed.size() != 1) Throw(MakeSqlError("T1002", "this is not one value: " + expression));
+  Value out;
+  context.RunFunctionInTransaction([&] {
+    const auto binder = duckdb::Binder::CreateBinder(context);
+    duckdb::ConstantBinder constants(*binder, context, "an option");
+    out = duckdb::ExpressionExecutor::EvaluateScalar(context, *constants.Bind(parsed[0]),
+                                                     /*allow_unfoldable=*/true);
+  });
+  return out;
 }
 
 MomentValue MomentValue::Of(duckdb::ClientContext& context, const std::string& unit,

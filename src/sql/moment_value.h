@@ -25,6 +25,9 @@ struct SystemOperand {
 /// Microseconds; integers count them. Nullopt for NULL. Throws T4010.
 std::optional<int64_t> ValidOperandOf(duckdb::ClientContext& context, const duckdb::Value& value);
 
+/// What an expression says that stands alone, such as an option. Throws.
+duckdb::Value EvaluateConstant(duckdb::ClientContext& context, const std::string& expression);
+
 struct MomentValue {
   std::optional<std::string> system;  ///< Its form; nullopt: says nothing.
   SystemOperand a, b;

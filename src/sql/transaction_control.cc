@@ -10,7 +10,32 @@
 namespace lamina::sql {
 namespace {
 
-Status ReadModes(TokenReader& reader, Control* out) {
+/// WITH (name = expression, …), after its WITH.
+Status ReadOptions(TokenReader& reader, std::string_view text, Control* out) {
+  ARROW_RETURN_NOT_OK(reader.ExpectSign('('));
+  do {
+    const size_t name_at = reader.position();
+    ARROW_ASSIGN_OR_RAISE(const std::string name, reader.Name());
+    if (name != "system_time") {
+      return MakeSqlError("T1002", "no option of a transaction: " + name,
+                          "system_time = TIMESTAMP '…' is one: when its commit was made", name_at);
+    }
+    ARROW_RETURN_NOT_OK(reader.ExpectSign('='));
+    out->system_time_at = reader.position();
+    size_t end = out->system_time_at;
+    for (int depth = 0; !reader.AtEnd(); reader.GoTo(reader.at() + 1)) {
+      if (depth == 0 && (reader.PeekSign(',') || reader.PeekSign(')'))) break;
+      if (reader.PeekSign('(')) ++depth;
+      if (reader.PeekSign(')')) --depth;
+      end = reader.Next().end;
+    }
+    out->system_time = text.substr(out->system_time_at, end - out->system_time_at);
+    if (out->system_time.empty()) return reader.Unexpected();
+  } while (reader.TakeSign(','));
+  return reader.ExpectSign(')');
+}
+
+Status ReadModes(TokenReader& reader, std::string_view text, Control* out) {
   out->kind = ControlKind::kBegin;
   while (!reader.AtEnd()) {
     if (reader.Take({"READ", "ONLY"})) {
@@ -27,6 +52,8 @@ Status ReadModes(TokenReader& reader, Control* out) {
       } else {
         return reader.Unexpected();
       }
+    } else if (reader.Take("WITH")) {
+      ARROW_RETURN_NOT_OK(ReadOptions(reader, text, out));
     } else {
       (void)(reader.Take("READ") || reader.Take("ISOLATION"));  // the next word is the wrong one
       return reader.Unexpected();
@@ -46,9 +73,9 @@ Result<Control> Read(TokenReader& reader, std::string_view text) {
   const auto transaction = [&] { (void)(reader.Take("TRANSACTION") || reader.Take("WORK")); };
   if (reader.Take("BEGIN")) {
     transaction();
-    ARROW_RETURN_NOT_OK(ReadModes(reader, &out));
+    ARROW_RETURN_NOT_OK(ReadModes(reader, text, &out));
   } else if (reader.Take({"START", "TRANSACTION"})) {
-    ARROW_RETURN_NOT_OK(ReadModes(reader, &out));
+    ARROW_RETURN_NOT_OK(ReadModes(reader, text, &out));
   } else if (reader.Take("COMMIT") || reader.Take("END")) {
     out.kind = ControlKind::kCommit;
     transaction();

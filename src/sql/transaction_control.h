@@ -26,6 +26,9 @@ struct Control {
   std::string name;                       ///< Of a savepoint.
   Isolation isolation = Isolation::kSerializable;
   bool read_only = false;
+  /// BEGIN … WITH (system_time = …): the expression, and where it stands. "": none.
+  std::string system_time;
+  size_t system_time_at = 0;
 };
 
 /// T1001, T1002 and T1005 with their place.
