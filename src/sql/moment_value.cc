@@ -107,6 +107,20 @@ void MomentFunction(duckdb::DataChunk& input, duckdb::ExpressionState& state,
   if (input.AllConstant()) result.SetVectorType(duckdb::VectorType::CONSTANT_VECTOR);
 }
 
+/// For the valid time of new rows.
+void ValidMomentFunction(duckdb::DataChunk& input, duckdb::ExpressionState& state,
+                         duckdb::Vector& result) {
+  auto& context = state.GetContext();
+  const duckdb::idx_t count = input.AllConstant() ? 1 : input.size();
+  for (duckdb::idx_t row = 0; row < count; ++row) {
+    const auto micros = ValidOperandOf(context, input.GetValue(0, row));
+    result.SetValue(row, micros ? Value::TIMESTAMPTZ(duckdb::timestamp_tz_t(
+                                      std::max(*micros, -std::numeric_limits<int64_t>::max())))
+                                : Value(LogicalType::TIMESTAMP_TZ));
+  }
+  if (input.AllConstant()) result.SetVectorType(duckdb::VectorType::CONSTANT_VECTOR);
+}
+
 duckdb::unique_ptr<duckdb::FunctionData> BindMoment(
     duckdb::ClientContext&, duckdb::ScalarFunction&,
     duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& arguments) {
@@ -247,6 +261,12 @@ void RegisterMoments(duckdb::ExtensionLoader& loader) {
   function.SetNullHandling(duckdb::FunctionNullHandling::SPECIAL_HANDLING);
   function.SetFallible();
   loader.RegisterFunction(function);
+
+  duckdb::ScalarFunction moment("lamina_valid_moment", {LogicalType::ANY},
+                                LogicalType::TIMESTAMP_TZ, ValidMomentFunction, BindMoment);
+  moment.SetNullHandling(duckdb::FunctionNullHandling::SPECIAL_HANDLING);
+  moment.SetFallible();
+  loader.RegisterFunction(moment);
 
   auto& config = duckdb::DBConfig::GetConfig(loader.GetDatabaseInstance());
   config.AddExtensionOption(

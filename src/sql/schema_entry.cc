@@ -43,6 +43,16 @@ namespace {
 // queries: 1,024 rows 440 ms, 2,048 272 ms, 8,192 188 ms; a point read decodes one page a column.
 constexpr int32_t kRowsPerPage = 2048;
 
+/// Null: no table has the name.
+template <typename Entries>
+duckdb::CatalogEntry* ValidEntry(duckdb::ClientContext& context, Entries& entries,
+                                 const ValidInsert& insert) {
+  const auto it = entries.find(insert.table);
+  if (it == entries.end() || it->second->type != CatalogType::TABLE_ENTRY) return nullptr;
+  const auto& table = it->second->template Cast<LaminaTableEntry>();
+  return &LaminaTransaction::Get(context, table.catalog).Keep(MakeValidEntry(table, insert.mode));
+}
+
 /// A view's query for a moment, which wins over those that it says.
 duckdb::CatalogEntry* ViewAt(duckdb::ClientContext& context, duckdb::ViewCatalogEntry& view,
                              const duckdb::BoundAtClause& at) {
@@ -203,6 +213,8 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::LookupEntry(
     case CatalogType::INDEX_ENTRY:
     case CatalogType::SEQUENCE_ENTRY: {
       Entries& entries = current.Of(lookup.GetCatalogType());
+      if (const auto valid = ValidInsert::Of(lookup.GetEntryName()))
+        return ValidEntry(transaction.GetContext(), entries, *valid);
       auto it = entries.find(lookup.GetEntryName());
       if (it == entries.end()) {
         it = current.view_queries_.find(lookup.GetEntryName());

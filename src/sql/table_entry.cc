@@ -28,10 +28,12 @@ namespace lamina::sql {
 
 LaminaTableEntry::LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
                                    duckdb::CreateTableInfo& info, TableInfo table,
-                                   Dependents dependents)
+                                   Dependents dependents,
+                                   std::optional<ValidInsertMode> takes_valid)
     : TableCatalogEntry(catalog, schema, info),
       table_(std::move(table)),
-      dependents_(std::move(dependents)) {
+      dependents_(std::move(dependents)),
+      takes_valid_(takes_valid) {
   comment = info.comment;
   if (dependents_.view.has_value()) tags["kind"] = "materialized view";
   const auto track = [&](const std::vector<std::string>& names) {
@@ -196,8 +198,10 @@ void LaminaTableEntry::BindUpdateConstraints(duckdb::Binder&, duckdb::LogicalGet
 
 duckdb::virtual_column_map_t LaminaTableEntry::GetVirtualColumns() const {
   duckdb::virtual_column_map_t out;
-  for (const auto column : {kValidFrom, kValidTo, kSystemFrom, kSystemTo, kCommit})
+  for (const auto column : {kValidFrom, kValidTo, kSystemFrom, kSystemTo, kCommit}) {
+    if (takes_valid_ && (column == kValidFrom || column == kValidTo)) continue;
     out.insert({column, duckdb::TableColumn(StorageName(column), TypeOf(column))});
+  }
   out.insert({kPortionFrom, duckdb::TableColumn("_portion_from", TypeOf(kPortionFrom))});
   out.insert({kPortionTo, duckdb::TableColumn("_portion_to", TypeOf(kPortionTo))});
   if (table_.key.empty())

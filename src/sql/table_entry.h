@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 
 #include "sql/dependents.h"
 #include "sql/lamina_catalog.h"
+#include "sql/valid_insert.h"
 
 namespace lamina::sql {
 
@@ -32,11 +34,15 @@ inline constexpr duckdb::column_t kTrackedStart = kHiddenColumns + 1'000'000;
 class LaminaTableEntry final : public duckdb::TableCatalogEntry {
  public:
   LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
-                   duckdb::CreateTableInfo& info, TableInfo table, Dependents dependents);
+                   duckdb::CreateTableInfo& info, TableInfo table, Dependents dependents,
+                   std::optional<ValidInsertMode> takes_valid = {});
 
   /// The alias of what an UPDATE does not set and writes again.
   static constexpr char kPassedOn[] = "_lamina_passed_on";
 
+  /// Of an entry for an INSERT that says the valid time of its rows (valid_insert.h): what it does.
+  /// Its last two columns are that time; the database's table has them not.
+  std::optional<ValidInsertMode> takes_valid() const { return takes_valid_; }
   /// As the database knows it.
   const TableInfo& table() const { return table_; }
   const Dependents& dependents() const { return dependents_; }
@@ -71,6 +77,7 @@ class LaminaTableEntry final : public duckdb::TableCatalogEntry {
   const TableInfo table_;
   const Dependents dependents_;
   std::vector<std::string> tracked_columns_;
+  const std::optional<ValidInsertMode> takes_valid_;
 };
 
 /// What SQL says of a table, of its definition in the database and its row in kObjectTable (null:

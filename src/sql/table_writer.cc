@@ -145,6 +145,19 @@ void TableWriter::Lay(std::span<const RowChange> changes) {
   for (const RowChange& gap : added) Insert(gap.rows, gap.old.Options());
 }
 
+std::vector<int64_t> TableWriter::InsertWhereFree(const RowChange& change) {
+  std::vector<int64_t> out;
+  for (int64_t row = 0; row < change.rows->num_rows(); ++row) {
+    CheckInterrupted(context_);
+    if (!PiecesOf(change.old, row).empty()) continue;
+    RowIds valid;
+    valid.SetValid(change.old.ValidOf(row));
+    Insert(change.rows->Slice(row, 1), valid.Options());
+    out.push_back(row);
+  }
+  return out;
+}
+
 void TableWriter::End(std::span<const RowChange> changes) {
   std::vector<RowChange> ended;
   for (const RowChange& change : changes) {

@@ -35,6 +35,8 @@ class TableWriter {
   /// Lays the rows of `changes` over whatever is there of their keys, within the valid times that
   /// `old` says; what else it says is not looked at. Of a table with a key, which does not change.
   void Lay(std::span<const RowChange> changes);
+  /// Inserts each row where nothing is there of its key in its valid time; gives their numbers.
+  std::vector<int64_t> InsertWhereFree(const RowChange& change);
   /// Ends whatever is there of the keys of `changes`, within their valid times.
   void End(std::span<const RowChange> changes);
   /// When the statement has written everything: the actions of foreign keys, then their checks.

@@ -19,6 +19,7 @@
 #include "sql/error_translation.h"
 #include "sql/moment.h"
 #include "sql/statement_walk.h"
+#include "sql/valid_insert.h"
 
 namespace lamina::sql {
 namespace {
@@ -32,6 +33,7 @@ bool IsAny(const Token& token, std::string_view text, std::initializer_list<cons
 }
 
 constexpr char kPortion[] = "portion";
+constexpr char kInsert[] = "insert";
 
 /// Parses an operand alone: `SELECT ` stands before it then.
 constexpr size_t kPrefixOfExpressions = 7;
@@ -53,6 +55,8 @@ class TimeClauseReader {
     if (Word(at, "FOR")) return ReadFor(at);
     if (Word(at, "AS") && Word(at + 1, "OF")) return ReadAsOf(at);
     if (Word(at, "VALID") && Word(at + 1, "AT")) return ReadValidAt(at);
+    if (Word(at, "VALID") && Word(at + 1, "FROM") && at == AfterInsertTarget())
+      return ReadInsert(at);
     return std::optional<Clause>();
   }
 
@@ -113,6 +117,39 @@ class TimeClauseReader {
       return MakeSqlError("T1002", "BETWEEN needs an AND and its second moment", "",
                           Place(out.a->end));
     }
+    out.b = Operand(out.a->end + 1);
+    if (!out.b) return NoOperand(out.a->end + 1);
+    out.tokens.end = out.b->end;
+    return std::optional<Clause>(out);
+  }
+
+  /// Where VALUES or SELECT would stand after INSERT INTO t [AS x] [(columns)]; 0: it is no INSERT.
+  size_t AfterInsertTarget() const {
+    size_t at = 0;
+    int depth = 0;
+    for (; Has(at); ++at) {
+      if (Sign(at, '(')) ++depth;
+      if (Sign(at, ')')) --depth;
+      if (depth == 0 && Word(at, "INTO")) break;
+    }
+    if (!Has(at)) return 0;
+    at += 2;
+    while (Sign(at, '.')) at += 2;
+    if (Word(at, "AS")) at += 2;
+    if (Sign(at, '(')) at = SkipParentheses(at).value_or(at);
+    if (Word(at, "BY") && Word(at + 1, "NAME")) at += 2;
+    return at;
+  }
+
+  Result<std::optional<Clause>> ReadInsert(size_t at) const {
+    Clause out;
+    out.tokens.begin = at;
+    out.valid = true;
+    out.form = kInsert;
+    out.a = Operand(at + 2);
+    if (!out.a) return NoOperand(at + 2);
+    out.tokens.end = out.a->end;
+    if (!Word(out.a->end, "TO")) return std::optional<Clause>(out);
     out.b = Operand(out.a->end + 1);
     if (!out.b) return NoOperand(out.a->end + 1);
     out.tokens.end = out.b->end;
@@ -353,6 +390,13 @@ class TimeClausePlacer {
       }
       said_.push_back(std::move(said));
     }
+    ValidClause of_insert;
+    for (Said& said : said_) {
+      if (said.clause->form != kInsert) continue;
+      of_insert = {std::move(said.a), std::move(said.b), true};
+      said.placed = true;
+    }
+    ARROW_RETURN_NOT_OK(PutValidInsert(context_, std::move(of_insert), statement_));
     FindTables();
     for (Table& table : tables_) ARROW_RETURN_NOT_OK(TakeOwn(table));
     ARROW_RETURN_NOT_OK(SpreadOthers());
@@ -785,7 +829,7 @@ class TimeClausePlacer {
 Status TimeClauses::Put(duckdb::ClientContext& context, std::string_view sql,
                         const StatementSpan& span, const std::vector<size_t>& inserted,
                         duckdb::SQLStatement* statement) const {
-  if (clauses_.empty()) return Status::OK();
+  if (clauses_.empty()) return PutValidInsert(context, {}, *statement);
   return TimeClausePlacer(context, sql, span, inserted, clauses_, *statement).Run();
 }
 

@@ -1,6 +1,7 @@
 // Clauses that say at which moments a query reads: FOR SYSTEM_TIME …, FOR APPLICATION_TIME … (or
-// VALID_TIME), AS OF …, VALID AT …; and FOR PORTION OF …, which says what is changed. They are written over with blanks before DuckDB parses, and
-// become the AT clauses (moment.h) of the tables that they are about:
+// VALID_TIME), AS OF …, VALID AT …; FOR PORTION OF …, which says what is changed; and the VALID
+// FROM … TO … of an INSERT (valid_insert.h). They are written over with blanks before DuckDB
+// parses, and become the AT clauses (moment.h) of the tables that they are about:
 //
 // - after a table's name or its alias: that table;
 // - after a subquery in FROM or its alias: the tables in it that say nothing themselves;

@@ -51,12 +51,51 @@ std::shared_ptr<arrow::RecordBatch> ToBatch(const LaminaTableEntry& table, DataC
   return arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()), std::move(columns));
 }
 
+/// The valid time of each row of `rows`, for an entry that takes it; NULL is open. Leaves out rows
+/// that are valid at no time. T4010.
+RowIds TakeValid(const LaminaTableEntry& table, DataChunk* rows) {
+  const idx_t first = rows->ColumnCount() - 2;
+  duckdb::SelectionVector kept(rows->size());
+  std::vector<std::optional<int64_t>> from, to;
+  for (idx_t i = 0; i < rows->size(); ++i) {
+    const auto micros = [&](idx_t column, int64_t infinity) -> std::optional<int64_t> {
+      const duckdb::Value value = rows->GetValue(column, i);
+      if (value.IsNull()) return {};
+      const int64_t of = value.GetValueUnsafe<duckdb::timestamp_tz_t>().value;
+      return of == infinity ? std::nullopt : std::optional(of);
+    };
+    const auto begin = micros(first, -INT64_MAX);
+    const auto end = micros(first + 1, INT64_MAX);
+    if (begin && end && *begin == *end) continue;
+    if (begin && end && *begin > *end) {
+      Throw(MakeSqlError("T4010",
+                         fmt::format("the valid time ends before it begins: table={} from={} to={}",
+                                     table.name, FormatTimestamp(*begin), FormatTimestamp(*end))));
+    }
+    kept.set_index(from.size(), i);
+    from.push_back(begin);
+    to.push_back(end);
+  }
+  if (from.size() < rows->size()) rows->Slice(kept, from.size());
+  const auto array = [](const std::vector<std::optional<int64_t>>& times) {
+    arrow::Int64Builder builder;
+    for (const auto& time : times)
+      ThrowIfError(time ? builder.Append(*time) : builder.AppendNull());
+    return ValueOrThrow(builder.Finish());
+  };
+  RowIds out;
+  out.valid_from = array(from);
+  out.valid_to = array(to);
+  return out;
+}
+
 struct WriteState final : public duckdb::GlobalSinkState {
   WriteState(duckdb::ClientContext& context, LaminaTableEntry& entry, bool returning)
       : transaction(LaminaTransaction::Get(context, entry.catalog)), table(entry) {
     if (!returning) return;
     duckdb::vector<duckdb::LogicalType> types;
     for (const auto& column : entry.GetColumns().Physical()) types.push_back(column.Type());
+    // What it takes beside the rows is returned, too, as DuckDB counts columns.
     returned = duckdb::make_uniq<duckdb::ColumnDataCollection>(context, std::move(types));
   }
   LaminaTransaction& transaction;
@@ -153,7 +192,8 @@ struct Inserting {
   bool MayLoad(duckdb::ClientContext& context, const LaminaTableEntry& table,
                bool returning) const {
     return alone && !returning && context.transaction.IsAutoCommit() &&
-           table.table().options.period_from_column.empty() && table.dependents().triggers.empty();
+           table.table().options.period_from_column.empty() &&
+           table.dependents().triggers.empty() && !table.takes_valid();
   }
   bool MayRunInParallel(const WriteState& state) const {
     return state.rows->may_load() &&
@@ -187,11 +227,43 @@ struct InsertLocalState final : public duckdb::LocalSinkState {
   void Insert(duckdb::ClientContext& context, WriteState& state, DataChunk& chunk) {
     if (chunk.size() == 0) return;
     if (checks == nullptr) checks = std::make_unique<RowChecks>(context, state.table);
+    if (state.table.takes_valid()) return InsertValid(context, state, chunk);
     checks->Check(chunk);
     state.rows->Add(&rows, ToBatch(state.table, chunk), partition_info);
     // relaxed: read when all are done
     state.count.fetch_add(chunk.size(), std::memory_order_relaxed);
     if (state.returned != nullptr) state.returned->Append(chunk);
+  }
+
+ private:
+  void InsertValid(duckdb::ClientContext& context, WriteState& state, DataChunk& chunk) const {
+    RowChange change{TakeValid(state.table, &chunk), nullptr};
+    if (chunk.size() == 0) return;
+    checks->Check(chunk);
+    change.rows = ToBatch(state.table, chunk);
+    const LaminaTransaction::Lock lock(state.transaction);
+    TableWriter& writer = state.writer(context);
+    idx_t count = chunk.size();
+    switch (*state.table.takes_valid()) {
+      case ValidInsertMode::kFail:
+        writer.Insert(change.rows, change.old.Options());
+        break;
+      case ValidInsertMode::kReplace:
+        change.old.keys = change.rows;
+        writer.Lay({&change, 1});
+        break;
+      case ValidInsertMode::kSkip: {
+        change.old.keys = change.rows;
+        const auto fresh = writer.InsertWhereFree(change);
+        count = fresh.size();
+        duckdb::SelectionVector kept(STANDARD_VECTOR_SIZE);
+        for (idx_t i = 0; i < count; ++i) kept.set_index(i, static_cast<idx_t>(fresh[i]));
+        chunk.Slice(kept, count);
+        break;
+      }
+    }
+    state.count.fetch_add(count, std::memory_order_relaxed);  // read when all are done
+    if (state.returned != nullptr && count > 0) state.returned->Append(chunk);
   }
 };
 
