@@ -157,6 +157,9 @@ class GuardedTransaction final : public Session {
   Result<SystemTime> TimeOf(CommitId commit) const override {
     return base::Guarded([&] { return impl_.TimeOf(commit); });
   }
+  Result<CommitId> CommitAt(SystemTime time) const override {
+    return base::Guarded([&] { return impl_.CommitAt(time); });
+  }
   uint64_t definition_changes() const override { return impl_.definition_changes(); }
 
  private:

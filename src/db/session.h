@@ -71,6 +71,8 @@ class Session : public Transaction {
                                                        LoadOptions options) = 0;
   /// The system time of a commit that the snapshot sees. kInvalidArgument, kHistoryTrimmed.
   virtual Result<SystemTime> TimeOf(CommitId commit) const = 0;
+  /// The newest commit that the snapshot sees and that is not later; 0: none.
+  virtual Result<CommitId> CommitAt(SystemTime time) const = 0;
   /// Rises with every change of definitions that this transaction makes or takes back.
   virtual uint64_t definition_changes() const = 0;
 };

@@ -243,6 +243,10 @@ Result<SystemTime> TransactionImpl::TimeOf(CommitId commit) const {
   return engine_->reader().TimeOf(*snapshot_, commit);
 }
 
+Result<CommitId> TransactionImpl::CommitAt(SystemTime time) const {
+  return engine_->reader().CommitAt(*snapshot_, time);
+}
+
 std::vector<storage::DataFilePtr> TransactionImpl::FilesOf(catalog::TableId table) const {
   if (table.value >= snapshot_->state().version->catalog.next_table_id) return {};
   const auto& files = snapshot_->state().version->FilesOf(table);

@@ -79,6 +79,7 @@ class TransactionImpl final : public Session {
   Result<std::unique_ptr<TableLoad>> BeginLoad(const std::string& table,
                                                LoadOptions options) override;
   Result<SystemTime> TimeOf(CommitId commit) const override;
+  Result<CommitId> CommitAt(SystemTime time) const override;
   uint64_t definition_changes() const override { return definition_changes_; }
 
  private:

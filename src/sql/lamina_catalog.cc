@@ -20,6 +20,7 @@
 
 #include "base/scope_guard.h"
 #include "db/session.h"
+#include "sql/commit_notes.h"
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/index_entry.h"
@@ -213,7 +214,8 @@ std::shared_ptr<CatalogSnapshot> LaminaCatalog::Load(LaminaTransaction& transact
   std::map<uint64_t, Dependents> dependents = ReadDependents(objects, tables);
   for (TableInfo& table : tables) {
     if (table.name == kObjectTable || table.name == kSequenceTable ||
-        table.name == kStatisticsTable || table.name.starts_with(kIndexTablePrefix))
+        table.name == kStatisticsTable || table.name == kNoteTable ||
+        table.name.starts_with(kIndexTablePrefix))
       continue;
     const auto [schema, name] = SplitTableName(table.name);
     LaminaSchemaEntry& entry = add_schema(schema);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "sql/commit_notes.h"
 #include "sql/dependents.h"
 #include "sql/error_translation.h"
 #include "sql/lamina_catalog.h"
@@ -65,7 +66,10 @@ Result<CommitResult> LaminaTransaction::Commit() {
     data_ = nullptr;
     return CommitResult{};
   }
-  if (Status status = WriteCreatedSequences(); !status.ok()) {
+  Status status = WriteCreatedSequences();
+  if (const auto client = context.lock(); status.ok() && client != nullptr)
+    status = WriteCommitNote(*client, *data_);
+  if (!status.ok()) {
     data_ = nullptr;
     return status;
   }

@@ -1,5 +1,6 @@
 #include "sql/functions/functions.h"
 
+#include "sql/commit_notes.h"
 #include "sql/moment_value.h"
 #include "sql/strict_mode.h"
 
@@ -18,6 +19,8 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterJsonDepth(loader);
   RegisterStrictFunctions(loader);
   RegisterMoments(loader);
+  RegisterCommitNotes(loader);
+  RegisterTimeTravel(loader);
 }
 
 }  // namespace lamina::sql

@@ -19,6 +19,7 @@ void RegisterOverloads(duckdb::ExtensionLoader& loader);
 void RegisterToChar(duckdb::ExtensionLoader& loader);
 void RegisterStrictDivision(duckdb::ExtensionLoader& loader);
 void RegisterPlanFunctions(duckdb::ExtensionLoader& loader);
+void RegisterTimeTravel(duckdb::ExtensionLoader& loader);
 void RegisterTriggers(duckdb::ExtensionLoader& loader);
 
 /// Throws T4013 for a text of JSON that recursion should not be let into.
