@@ -85,6 +85,7 @@ Result<StatementText> StatementText::Take(duckdb::ClientContext& context, std::s
     out.names_ = TakeConstraintNames(span.tokens, span.begin, text);
     out.constraint_ = TakeConstraintChange(span, &text);
     ARROW_ASSIGN_OR_RAISE(out.times_, TimeClauses::Take(sql, span, &text));
+    out.periods_ = TakePeriodPredicates(sql, span, &text);
     // Last, as it moves what follows.
     if (!out.constraint_) out.brackets_ = BindJsonArrows(span, &text);
     out.alters_ = Is(span.tokens[0], sql, "ALTER");
@@ -101,6 +102,7 @@ Status StatementText::Put(duckdb::ClientContext& context, std::string_view sql,
   const auto put = [&]() -> Status {
     // First, while its parts lie where they were parsed.
     ARROW_RETURN_NOT_OK(times_.Put(context, sql, span, brackets_, statement->get()));
+    if (periods_) PutPeriodPredicates(**statement);
     ARROW_RETURN_NOT_OK(PutReferenceActions(actions_, **statement));
     ARROW_RETURN_NOT_OK(PutViewStatement(context, view_, statement));
     ARROW_RETURN_NOT_OK(PutConstraintNames(names_, **statement));

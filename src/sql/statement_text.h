@@ -19,6 +19,7 @@
 #include "sql/json_arrows.h"
 #include "sql/lexer.h"
 #include "sql/materialized_view.h"
+#include "sql/period_predicates.h"
 #include "sql/prepared.h"
 #include "sql/reference_actions.h"
 #include "sql/session_state.h"
@@ -67,6 +68,7 @@ class StatementText {
   std::optional<ConstraintChange> constraint_;
   std::vector<ParameterType> types_;
   TimeClauses times_;
+  bool periods_ = false;
   std::vector<size_t> brackets_;
   bool alters_ = false;
 };

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "sql/duckdb_api.h"
 #include "sql/lexer.h"
+#include "sql/period_predicates.h"
 
 namespace lamina::sql {
 namespace {
@@ -116,6 +117,9 @@ class Generator {
             {"'AS OF 5'", "$$ FOR SYSTEM_TIME ALL $$", "E'VALID AT \\'1'", "'it''s AS OF 1'"});
       case 5:
         return Name() + Words({"BETWEEN"}) + "1" + Words({"AND"}) + Name();
+      case 10:
+        return One({"period(1, 2)", "contains('ab', 'a')", "overlaps(1, 2, 3, 4)", "valid_time"}) +
+               (Chance(2) ? Words({One({"contains", "equals", "precedes"})}) : "");
       case 6:
         return "CAST(" + Name() + Words({"AS"}) + "DATE)";
       case 7:
@@ -171,6 +175,7 @@ TEST(TimeClausesTest, AStatementThatDuckDBTakesAsItIsHasNoClauseAndIsNotTouched)
     const auto clauses = TimeClauses::Take(text, spans[0], &statement);
     ASSERT_TRUE(clauses.ok()) << text << "\n" << clauses.status().ToString();
     ASSERT_TRUE(clauses->empty()) << text << "\nbecame\n" << statement;
+    ASSERT_FALSE(TakePeriodPredicates(text, spans[0], &statement)) << text << "\n" << statement;
     ASSERT_EQ(statement, before);
   }
 }
