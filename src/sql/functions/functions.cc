@@ -21,6 +21,7 @@ void RegisterFunctions(duckdb::DatabaseInstance& instance) {
   RegisterMoments(loader);
   RegisterCommitNotes(loader);
   RegisterTimeTravel(loader);
+  RegisterPeriods(loader);
 }
 
 }  // namespace lamina::sql

@@ -20,6 +20,7 @@ void RegisterToChar(duckdb::ExtensionLoader& loader);
 void RegisterStrictDivision(duckdb::ExtensionLoader& loader);
 void RegisterPlanFunctions(duckdb::ExtensionLoader& loader);
 void RegisterTimeTravel(duckdb::ExtensionLoader& loader);
+void RegisterPeriods(duckdb::ExtensionLoader& loader);
 void RegisterTriggers(duckdb::ExtensionLoader& loader);
 
 /// Throws T4013 for a text of JSON that recursion should not be let into.

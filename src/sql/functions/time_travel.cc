@@ -4,16 +4,14 @@
 #include <string>
 #include <vector>
 
-#include <duckdb/parser/keyword_helper.hpp>
 #include <duckdb/parser/qualified_name.hpp>
-#include <duckdb/parser/statement/select_statement.hpp>
-#include <duckdb/parser/tableref/subqueryref.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "sql/commit_notes.h"
 #include "sql/error_translation.h"
 #include "sql/functions/functions.h"
+#include "sql/functions/query_function.h"
 #include "sql/lamina_catalog.h"
 #include "sql/moment.h"
 #include "sql/moment_value.h"
@@ -71,24 +69,9 @@ void CommitAt(duckdb::DataChunk& input, duckdb::ExpressionState& state, duckdb::
 
 // ---- Tables of the past
 
-/// A query that stands for a function: our own text, with names quoted and values as literals.
-duckdb::unique_ptr<duckdb::TableRef> AsTable(duckdb::ClientContext& context,
-                                             const std::string& query, const char* alias) {
-  duckdb::Parser parser(context.GetParserOptions());
-  parser.ParseQuery(query);
-  return duckdb::make_uniq<duckdb::SubqueryRef>(
-      duckdb::unique_ptr_cast<duckdb::SQLStatement, duckdb::SelectStatement>(
-          std::move(parser.statements.at(0))),
-      alias);
-}
-
-std::string Quoted(const std::string& name) {
-  return duckdb::KeywordHelper::WriteQuoted(name, '"');
-}
-
 std::string FullName(const LaminaTableEntry& table) {
-  return fmt::format("{}.{}.{}", Quoted(table.catalog.GetName()), Quoted(table.schema.name),
-                     Quoted(table.name));
+  return fmt::format("{}.{}.{}", QuotedName(table.catalog.GetName()), QuotedName(table.schema.name),
+                     QuotedName(table.name));
 }
 
 const LaminaTableEntry& TableOf(duckdb::ClientContext& context, const Value& name) {
@@ -121,16 +104,18 @@ duckdb::unique_ptr<duckdb::TableRef> History(duckdb::ClientContext& context,
   }
   std::vector<std::string> conditions = {"true"};
   for (size_t i = 0; i < given; ++i)
-    conditions.push_back(fmt::format("{} = {}", Quoted(key[i]), input.inputs[i + 1].ToSQLString()));
+    conditions.push_back(
+        fmt::format("{} = {}", QuotedName(key[i]), input.inputs[i + 1].ToSQLString()));
   std::vector<std::string> order;
-  for (const std::string& column : key) order.push_back(Quoted(column));
+  for (const std::string& column : key) order.push_back(QuotedName(column));
   order.insert(order.end(), {"_system_from", "_valid_from"});
-  return AsTable(context,
-                 fmt::format("SELECT *, _valid_from, _valid_to, _system_from, _system_to, _commit "
-                             "FROM {} {} WHERE {} ORDER BY {}",
-                             FullName(table), At("'all'", "NULL", "'all'"),
-                             fmt::join(conditions, " AND "), fmt::join(order, ", ")),
-                 "lamina_history");
+  return QueryAsTable(
+      context,
+      fmt::format("SELECT *, _valid_from, _valid_to, _system_from, _system_to, _commit "
+                  "FROM {} {} WHERE {} ORDER BY {}",
+                  FullName(table), At("'all'", "NULL", "'all'"), fmt::join(conditions, " AND "),
+                  fmt::join(order, ", ")),
+      "lamina_history");
 }
 
 /// Of an argument that says a moment of system time, as a literal; and its time.
@@ -162,9 +147,10 @@ duckdb::unique_ptr<duckdb::TableRef> Changes(duckdb::ClientContext& context,
                                             Format(from.time), Format(to.time))));
   }
   std::vector<std::string> keys;
-  for (const std::string& column : table.table().key) keys.push_back(Quoted(column));
+  for (const std::string& column : table.table().key) keys.push_back(QuotedName(column));
   std::vector<std::string> columns;
-  for (const auto& column : table.GetColumns().Logical()) columns.push_back(Quoted(column.Name()));
+  for (const auto& column : table.GetColumns().Logical())
+    columns.push_back(QuotedName(column.Name()));
   const std::string row_key = table.table().key.empty() ? "rowid AS _row" : "";
   const std::vector<std::string> join = keys.empty() ? std::vector<std::string>{"_row"} : keys;
   std::vector<std::string> shown;
@@ -188,7 +174,7 @@ duckdb::unique_ptr<duckdb::TableRef> Changes(duckdb::ClientContext& context,
       "NULL",
       fmt::join(shown, ""), side(from, "_system_to <= " + ToTimestamp(to.time).ToSQLString()),
       side(to, "_system_from > " + ToTimestamp(from.time).ToSQLString()), fmt::join(on, " AND "));
-  return AsTable(context, text, "lamina_changes");
+  return QueryAsTable(context, text, "lamina_changes");
 }
 
 // ---- lamina_commits
@@ -275,14 +261,7 @@ duckdb::unique_ptr<duckdb::TableRef> Commits(duckdb::ClientContext& context,
       fmt::join(parts, " UNION ALL "),
       input.inputs.empty() ? "(SELECT range AS commit FROM range(1, current_commit() + 1)) c"
                            : "(SELECT DISTINCT commit FROM rows) c");
-  return AsTable(context, text, "lamina_commits");
-}
-
-duckdb::TableFunction Replaced(const char* name, duckdb::vector<LogicalType> arguments,
-                               duckdb::table_function_bind_replace_t replace) {
-  duckdb::TableFunction out(name, std::move(arguments), nullptr, nullptr);
-  out.bind_replace = replace;
-  return out;
+  return QueryAsTable(context, text, "lamina_commits");
 }
 
 }  // namespace
@@ -301,14 +280,14 @@ void RegisterTimeTravel(duckdb::ExtensionLoader& loader) {
     function.SetFallible();
     loader.RegisterFunction(function);
   }
-  auto history = Replaced("lamina_history", {LogicalType::VARCHAR}, History);
+  auto history = QueryFunction("lamina_history", {LogicalType::VARCHAR}, History);
   history.varargs = LogicalType::ANY;
   loader.RegisterFunction(history);
-  loader.RegisterFunction(Replaced(
+  loader.RegisterFunction(QueryFunction(
       "lamina_changes", {LogicalType::VARCHAR, LogicalType::ANY, LogicalType::ANY}, Changes));
   duckdb::TableFunctionSet commits("lamina_commits");
-  commits.AddFunction(Replaced("lamina_commits", {}, Commits));
-  commits.AddFunction(Replaced("lamina_commits", {LogicalType::VARCHAR}, Commits));
+  commits.AddFunction(QueryFunction("lamina_commits", {}, Commits));
+  commits.AddFunction(QueryFunction("lamina_commits", {LogicalType::VARCHAR}, Commits));
   loader.RegisterFunction(commits);
   loader.RegisterFunction(
       duckdb::TableFunction("lamina_commit_notes", {}, NextNotes, BindNotes, BeginNotes));
