@@ -58,9 +58,9 @@ struct ScanProfile {
   storage::sst::ReadCounters io;
 };
 
-/// A file of which a scan at a moment shows just the rows that had not ended by it: every row begun and valid for
-/// all time, none touched by an unresolved fact, all columns as the table's definition has them. So
-/// any reader of Parquet can read it.
+/// A file of which a scan at a moment shows just the rows that had not ended by it: every row begun
+/// and valid for all time, none touched by an unresolved fact, all columns as the table's definition
+/// has them. So any reader of Parquet can read it.
 struct PlainFile {
   storage::DataFilePtr file;
   storage::sst::FileReaderPtr reader;
