@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
+#include <unordered_set>
 #include <utility>
 
 #include <arrow/api.h>
@@ -119,30 +120,51 @@ std::vector<TableWriter::Piece> TableWriter::PiecesOf(const RowIds& ids, int64_t
 }
 
 void TableWriter::Lay(std::span<const RowChange> changes) {
-  std::vector<RowChange> replaced;
-  std::vector<RowChange> added;  // `old` has the valid time alone
+  // As in Update: first everything goes that changes.
+  std::vector<Laid> laid;
+  std::unordered_set<std::string> laid_keys;
+  const auto write = [&] {
+    LayRows(laid);
+    laid.clear();
+    laid_keys.clear();
+  };
   for (const RowChange& change : changes) {
-    for (int64_t row = 0; row < change.rows->num_rows(); ++row) {
+    const auto encoded = KeysOf(*change.old.keys);
+    for (int64_t i = 0; i < change.rows->num_rows(); ++i) {
       CheckInterrupted(context_);
-      const ValidInterval valid = change.old.ValidOf(row);
-      const auto fresh = change.rows->Slice(row, 1);
-      ValidTime at = valid.from;
-      const auto add_until = [&](ValidTime end) {
-        if (at >= end) return;
-        RowChange gap{{}, fresh};
-        gap.old.SetValid({at, end});
-        added.push_back(std::move(gap));
-      };
-      for (Piece& piece : PiecesOf(change.old, row)) {
-        add_until(piece.valid.from);
-        at = piece.valid.to;
-        replaced.push_back({std::move(piece.old), fresh});
+      // A key that comes again finds what it said before.
+      if (!laid_keys.insert(encoded->GetString(i)).second) {
+        write();
+        laid_keys.insert(encoded->GetString(i));
       }
-      add_until(valid.to);
+      Laid row{change.rows->Slice(i, 1), {}, PiecesOf(change.old, i)};
+      row.valid.SetValid(change.old.ValidOf(i));
+      for (const Piece& piece : row.pieces) {
+        const auto keys = KeysOf(*piece.old.keys);
+        for (const IndexWriter& index : indexes_)
+          ThrowIfError(index.Remove(ValueOrThrow(index.Entries(*piece.old.tracked, *keys)),
+                                    piece.old.Options()));
+      }
+      laid.push_back(std::move(row));
     }
   }
-  Update(replaced, /*moves=*/false);
-  for (const RowChange& gap : added) Insert(gap.rows, gap.old.Options());
+  write();
+}
+
+void TableWriter::LayRows(std::span<const Laid> laid) {
+  for (const Laid& row : laid) Write(row.fresh, row.valid.Options(), /*insert=*/false);
+  for (const Laid& row : laid) {
+    CheckInterrupted(context_);
+    const auto keys = KeysOf(*row.fresh);
+    for (const IndexWriter& index : indexes_)
+      ThrowIfError(index.Add(ValueOrThrow(index.Entries(*row.fresh, *keys)), row.valid.Options()));
+    for (const Piece& piece : row.pieces) {
+      Changed(piece.old.tracked, row.fresh);
+      foreign_keys_.Gone(*piece.old.tracked, piece.old.Options(), row.fresh.get());
+    }
+    if (row.pieces.empty()) Changed(nullptr, row.fresh);
+    foreign_keys_.Written(*row.fresh, row.valid.Options(), nullptr);
+  }
 }
 
 std::vector<int64_t> TableWriter::InsertWhereFree(const RowChange& change) {

@@ -58,6 +58,14 @@ class TableWriter {
     RowIds old;
   };
   std::vector<Piece> PiecesOf(const RowIds& ids, int64_t row);
+  /// A row to lay over pieces, whose entries in indexes are gone.
+  struct Laid {
+    std::shared_ptr<arrow::RecordBatch> fresh;
+    RowIds valid;  ///< The time alone.
+    std::vector<Piece> pieces;
+  };
+  /// Of keys that differ.
+  void LayRows(std::span<const Laid> laid);
 
   /// Keeps them for triggers.
   void Changed(std::shared_ptr<arrow::RecordBatch> old, std::shared_ptr<arrow::RecordBatch> rows);
