@@ -17,9 +17,12 @@
 namespace lamina::db {
 namespace {
 
-// What staged facts look like to the transaction's own reads: learned just after the snapshot.
+// What staged facts look like to the transaction's own reads: learned just after the snapshot, or
+// when the transaction says.
 CommitId PendingCommit(const engine::Snapshot& snapshot) { return {snapshot.commit().value + 1}; }
-SystemTime PendingSystem(const engine::Snapshot& snapshot) {
+SystemTime PendingSystem(const engine::Snapshot& snapshot, const TransactionOptions& options) {
+  // A time that the commit will refuse is none.
+  if (options.system_time && *options.system_time > snapshot.system()) return *options.system_time;
   return {snapshot.system().micros + 1};
 }
 
@@ -78,15 +81,16 @@ Result<ReadContext> TransactionImpl::Context() {
   if (batch_->empty()) return context;
   if (own_ == nullptr) {
     auto own = engine::Memtable::Make();
-    ARROW_RETURN_NOT_OK(own->Apply(*batch_, PendingCommit(*snapshot_), PendingSystem(*snapshot_)));
+    ARROW_RETURN_NOT_OK(
+        own->Apply(*batch_, PendingCommit(*snapshot_), PendingSystem(*snapshot_, options_)));
     own_ = std::move(own);
     unapplied_.Clear();
   } else if (!unapplied_.empty()) {
     ARROW_RETURN_NOT_OK(
-        own_->Apply(unapplied_, PendingCommit(*snapshot_), PendingSystem(*snapshot_)));
+        own_->Apply(unapplied_, PendingCommit(*snapshot_), PendingSystem(*snapshot_, options_)));
     unapplied_.Clear();
   }
-  context.newest = PendingSystem(*snapshot_);
+  context.newest = PendingSystem(*snapshot_, options_);
   context.own = own_;
   return context;
 }
