@@ -59,8 +59,8 @@ struct ScanProfile {
 };
 
 /// A file of which a scan at a moment shows just the rows that had not ended by it: every row begun
-/// and valid for all time, none touched by an unresolved fact, all columns as the table's definition
-/// has them. So any reader of Parquet can read it.
+/// and valid for all time, none touched by an unresolved fact, all columns as the definition of the
+/// table has them. So any reader of Parquet can read it.
 struct PlainFile {
   storage::DataFilePtr file;
   storage::sst::FileReaderPtr reader;
