@@ -122,6 +122,12 @@ class Shell {
   Status Print(const Words& words);
   Status Settings(const Words& words);
 
+  // history_commands.cc
+  Status Log(const Words& words);
+  Status Diff(const Words& words);
+  Status Timeline(const Words& words);
+  Status Blame(const Words& words);
+
   // habits.cc
   Status Schemas(const Words& words);
   Status Sequences(const Words& words);

@@ -428,6 +428,45 @@ TEST_F(ShellTest, CompletionKnowsCommandsTablesFilesAndSql) {
   EXPECT_NE(std::find(tables.begin(), tables.end(), "customers"), tables.end());
 }
 
+TEST_F(ShellTest, HistoryIsLoggedComparedDrawnAndBlamed) {
+  (void)Do(
+      ".mode csv\nCREATE TABLE pay (name TEXT PRIMARY KEY, salary INTEGER, team TEXT);"
+      "INSERT INTO pay VALID FROM DATE '2024-01-01' VALUES ('Ada', 4000, 'x');"
+      "SET commit_user = 'ann'; SET commit_message = 'raise';"
+      "UPDATE pay FOR PORTION OF APPLICATION_TIME FROM DATE '2024-03-01' TO NULL SET salary = 5000;"
+      "RESET commit_user; RESET commit_message; INSERT INTO pay VALUES ('Bob', 1, NULL);");
+  const auto lines = [&](const std::string& command) {
+    std::vector<std::string> out;
+    std::istringstream in(Do(command));
+    for (std::string line; std::getline(in, line);) out.push_back(line);
+    return out;
+  };
+  const auto log = lines(".log");
+  ASSERT_EQ(log.size(), 5u);
+  EXPECT_EQ(log[0], "commit,time,written,ended,tables,user,message");
+  EXPECT_TRUE(log[2].starts_with("3,")) << log[2];
+  EXPECT_TRUE(log[2].ends_with(",1,1,[pay],ann,raise")) << log[2];
+  EXPECT_EQ(lines(".log pay").size(), 4u);
+  EXPECT_EQ(lines(".diff pay 2 3"),
+            (std::vector<std::string>{" ,name,salary,team", "-,Ada,4000,x", "+,Ada,5000,x"}));
+  EXPECT_EQ(lines(".diff pay 2").back(), "+,Bob,1,");
+  EXPECT_EQ(lines(".diff pay 2 '2999-01-01'").size(), 4u);
+  const auto blame = lines(".blame pay Ada");
+  ASSERT_EQ(blame.size(), 4u);
+  EXPECT_TRUE(blame[1].starts_with("name,Ada,2,")) << blame[1];
+  EXPECT_TRUE(blame[2].starts_with("salary,5000,3,")) << blame[2];
+  EXPECT_TRUE(blame[2].ends_with(",ann,raise")) << blame[2];
+  EXPECT_EQ(lines(".timeline pay Ada").size(), 4u);
+  (void)Do(".mode box");
+  const std::string drawn = Do(".timeline pay Ada");
+  EXPECT_NE(drawn.find("┤AAAAAAA CCCCCCC"), std::string::npos) << drawn;
+  EXPECT_NE(drawn.find("┤AAAAAAA BBBBBBB"), std::string::npos) << drawn;
+  EXPECT_NE(ErrorOf(".blame pay Nobody").find("no row now"), std::string::npos);
+  EXPECT_NE(ErrorOf(".timeline nowhere 1").find("T2001"), std::string::npos);
+  EXPECT_NE(ErrorOf(".diff pay").find("usage: .diff TABLE FROM [TO]"), std::string::npos);
+  EXPECT_NE(ErrorOf(".log a b").find("usage: .log [TABLE]"), std::string::npos);
+}
+
 TEST_F(ShellTest, InterruptEndsTheStatementAndKeepsTheShell) {
   std::thread other([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
