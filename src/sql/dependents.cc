@@ -15,6 +15,7 @@
 #include "sql/lamina_catalog.h"
 #include "sql/load_dependents.h"
 #include "sql/materialized_view.h"
+#include "sql/period_clauses.h"
 #include "sql/transaction.h"
 #include "sql/trigger.h"
 
@@ -212,6 +213,7 @@ void MakeIndex(duckdb::ClientContext& context, LaminaCatalog& catalog, const std
       Throw(MakeSqlError("T2002",
                          fmt::format("column does not exist: table={} column={}", table, name)));
     }
+    CheckNotOfPeriod(base->options, name);
     if (!catalog::IsKeyType(*column->type)) {
       Throw(MakeSqlError("T2015", fmt::format("an index cannot hold this type: column={}", name)));
     }

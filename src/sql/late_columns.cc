@@ -21,6 +21,7 @@
 #include "catalog/key_codec.h"
 #include "catalog/schema.h"
 #include "sql/error_translation.h"
+#include "sql/period_columns.h"
 #include "sql/scan.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
@@ -90,7 +91,8 @@ class LateColumns final : public duckdb::PhysicalOperator {
       if (output.passed_on >= 0) {
         chunk.data[i].Reference(input.data[static_cast<size_t>(output.passed_on)]);
       } else {
-        ToColumn(rows->column(places_[late++]), output.column, 0, rows->num_rows(), &chunk.data[i]);
+        ToColumn(rows->column(places_[late++]), ReadAs(table_, output.column), 0, rows->num_rows(),
+                 &chunk.data[i]);
       }
     }
     chunk.SetCardinality(input.size());

@@ -15,6 +15,7 @@
 
 #include "sql/error_translation.h"
 #include "sql/index_scan.h"
+#include "sql/period_columns.h"
 #include "sql/plain_files.h"
 #include "sql/plan_guide.h"
 #include "sql/session_state.h"
@@ -211,7 +212,7 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitScan(
       continue;
     }
     to.type = table.TypeOf(column);
-    to.column = column;
+    to.column = ReadAs(table, column);
     plain = plain && IsPlainColumn(table, column);
     const std::string name = table.StorageName(column);
     auto& names = *options.columns;

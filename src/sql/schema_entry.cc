@@ -24,6 +24,7 @@
 #include "sql/index_entry.h"
 #include "sql/materialized_view.h"
 #include "sql/moment.h"
+#include "sql/period_clauses.h"
 #include "sql/reference_actions.h"
 #include "sql/schema_entry_internal.h"
 #include "sql/session_state.h"
@@ -369,6 +370,8 @@ duckdb::optional_ptr<duckdb::CatalogEntry> LaminaSchemaEntry::CreateTable(
   options.rows_per_page = kRowsPerPage;
   // DuckDB makes a context of zstd for every page, which takes longer than the page.
   options.codec = Codec::kLz4;
+  ThrowIfError(SetPeriodOf(info, &options));
+  for (const std::string& column : key.names) CheckNotOfPeriod(options, column);
   ThrowIfError(ours.data().CreateTable(TableName(name, info.table),
                                        arrow::schema(std::move(fields)), key, options));
   ours.DefinitionsChanged();

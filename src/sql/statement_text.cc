@@ -77,6 +77,7 @@ Result<StatementText> StatementText::Take(duckdb::ClientContext& context, std::s
     ARROW_ASSIGN_OR_RAISE(const bool suggests, TakeSuggestIndex(sql, span, &text));
     if (suggests) return out;
     out.prepares_ = PreparedText(sql, span);
+    ARROW_ASSIGN_OR_RAISE(out.period_, TakePeriodClause(sql, span, &text));
     out.actions_ = TakeReferenceActions(span.tokens, span.begin, &text);
     ARROW_ASSIGN_OR_RAISE(out.clauses_, TakeColumnClauses(span, &text));
     ARROW_ASSIGN_OR_RAISE(out.view_, TakeViewStatement(sql, span, &text));
@@ -103,6 +104,7 @@ Status StatementText::Put(duckdb::ClientContext& context, std::string_view sql,
     // First, while its parts lie where they were parsed.
     ARROW_RETURN_NOT_OK(times_.Put(context, sql, span, brackets_, statement->get()));
     if (periods_) PutPeriodPredicates(**statement);
+    ARROW_RETURN_NOT_OK(PutPeriodClause(period_, **statement));
     ARROW_RETURN_NOT_OK(PutReferenceActions(actions_, **statement));
     ARROW_RETURN_NOT_OK(PutViewStatement(context, view_, statement));
     ARROW_RETURN_NOT_OK(PutConstraintNames(names_, **statement));

@@ -19,6 +19,7 @@
 #include "sql/json_arrows.h"
 #include "sql/lexer.h"
 #include "sql/materialized_view.h"
+#include "sql/period_clauses.h"
 #include "sql/period_predicates.h"
 #include "sql/prepared.h"
 #include "sql/reference_actions.h"
@@ -60,6 +61,7 @@ class StatementText {
   std::string text_;
   std::string_view said_;      // in what it was taken of
   std::string_view prepares_;  // what a PREPARE is about
+  PeriodClause period_;
   std::vector<ReferenceActions> actions_;
   ColumnClauses clauses_;
   ViewStatement view_;

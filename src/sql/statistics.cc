@@ -17,6 +17,7 @@
 #include "catalog/key_codec.h"
 #include "sql/error_translation.h"
 #include "sql/lamina_catalog.h"
+#include "sql/period_columns.h"
 #include "sql/session_state.h"
 #include "sql/table_entry.h"
 #include "sql/transaction.h"
@@ -255,7 +256,8 @@ bool IsQuery(duckdb::ClientContext& context, const duckdb::SQLStatement& stateme
 duckdb::unique_ptr<duckdb::BaseStatistics> StatisticsOf(duckdb::ClientContext& context,
                                                         LaminaTableEntry& table,
                                                         duckdb::column_t column) {
-  if (column >= kHiddenColumns) return nullptr;
+  // Of the columns of a period, what lies there is not what is read.
+  if (column >= kHiddenColumns || ReadAs(table, column) != column) return nullptr;
   const std::string name = table.StorageName(column);
   const duckdb::LogicalType type = table.TypeOf(column);
   auto& catalog = table.catalog.Cast<LaminaCatalog>();

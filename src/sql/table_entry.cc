@@ -6,6 +6,7 @@
 #include <duckdb/parser/constraints/foreign_key_constraint.hpp>
 #include <duckdb/parser/constraints/not_null_constraint.hpp>
 #include <duckdb/parser/constraints/unique_constraint.hpp>
+#include <duckdb/parser/expression/constant_expression.hpp>
 #include <duckdb/parser/parsed_data/create_table_info.hpp>
 #include <duckdb/parser/statement/create_statement.hpp>
 #include <duckdb/planner/expression/bound_columnref_expression.hpp>
@@ -18,6 +19,7 @@
 #include "sql/error_translation.h"
 #include "sql/materialized_view.h"
 #include "sql/moment.h"
+#include "sql/period_columns.h"
 #include "sql/reference_actions.h"
 #include "sql/scan.h"
 #include "sql/statistics.h"
@@ -25,6 +27,32 @@
 #include "sql/types.h"
 
 namespace lamina::sql {
+
+namespace {
+
+/// What a table's statement says of its period; to DuckDB, a condition that always holds.
+class PeriodConstraint final : public duckdb::CheckConstraint {
+ public:
+  PeriodConstraint(std::string from, std::string to)
+      : CheckConstraint(
+            duckdb::make_uniq<duckdb::ConstantExpression>(duckdb::Value::BOOLEAN(true))),
+        from_(std::move(from)),
+        to_(std::move(to)) {}
+
+  std::string ToString() const override {
+    return fmt::format("PERIOD FOR APPLICATION_TIME ({}, {})",
+                       duckdb::KeywordHelper::WriteOptionallyQuoted(from_),
+                       duckdb::KeywordHelper::WriteOptionallyQuoted(to_));
+  }
+  duckdb::unique_ptr<duckdb::Constraint> Copy() const override {
+    return duckdb::make_uniq<PeriodConstraint>(from_, to_);
+  }
+
+ private:
+  const std::string from_, to_;
+};
+
+}  // namespace
 
 LaminaTableEntry::LaminaTableEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema,
                                    duckdb::CreateTableInfo& info, TableInfo table,
@@ -70,7 +98,10 @@ std::string LaminaTableEntry::StorageName(duckdb::column_t column) const {
   }
   if (column >= kTrackedStart) column -= kTrackedStart;
   if (column >= kKeyStart) return table_.key[column - kKeyStart];
-  return columns.GetColumn(duckdb::LogicalIndex(column)).Name();
+  const std::string& name = columns.GetColumn(duckdb::LogicalIndex(column)).Name();
+  if (!IsOfPeriod(*this, name)) return name;
+  return name == table_.options.period_from_column ? lamina::catalog::kValidFromColumn
+                                                   : lamina::catalog::kValidToColumn;
 }
 
 duckdb::LogicalType LaminaTableEntry::TypeOf(duckdb::column_t column) const {
@@ -116,6 +147,11 @@ duckdb::unique_ptr<duckdb::CreateInfo> LaminaTableEntry::GetInfo() const {
     }
     key.info.table += ")" + actions;
     key.pk_columns.clear();
+  }
+  const TableOptions& options = table_.options;
+  if (HasPeriod(*this)) {
+    info->Cast<duckdb::CreateTableInfo>().constraints.push_back(
+        duckdb::make_uniq<PeriodConstraint>(options.period_from_column, options.period_to_column));
   }
   if (dependents_.view.has_value())
     return MakeViewInfo(*this, info->Cast<duckdb::CreateTableInfo>());
@@ -176,6 +212,15 @@ void LaminaTableEntry::BindUpdateConstraints(duckdb::Binder&, duckdb::LogicalGet
                                              duckdb::LogicalProjection& proj,
                                              duckdb::LogicalUpdate& update,
                                              duckdb::ClientContext&) {
+  for (const auto& column : update.columns) {
+    const std::string& set = columns.GetColumn(column).Name();
+    if (!IsOfPeriod(*this, set)) continue;
+    Throw(MakeSqlError(
+        "T4009",
+        fmt::format("UPDATE cannot set a column of the period: table={} column={}", name, set),
+        "UPDATE … FOR PORTION OF APPLICATION_TIME changes a part of it; DELETE and "
+        "INSERT move a row in time"));
+  }
   // An update puts whole rows: every column that is not set is read and passed on. A column that is
   // read already is not read twice.
   update.update_is_del_and_insert = true;
@@ -348,7 +393,8 @@ nlohmann::json DescribeTable(const duckdb::CreateTableInfo& info) {
   table.query = nullptr;
   std::erase_if(table.constraints, [](const auto& constraint) {
     return constraint->type == duckdb::ConstraintType::UNIQUE ||
-           constraint->type == duckdb::ConstraintType::FOREIGN_KEY;
+           constraint->type == duckdb::ConstraintType::FOREIGN_KEY ||
+           dynamic_cast<const PeriodConstraint*>(constraint.get()) != nullptr;
   });
   std::vector<std::string> names;
   bool named = false;

@@ -12,6 +12,7 @@
 #include "catalog/key_codec.h"
 #include "catalog/schema.h"
 #include "sql/error_translation.h"
+#include "sql/period_columns.h"
 #include "sql/row_checks.h"
 
 namespace lamina::sql {
@@ -59,7 +60,11 @@ std::shared_ptr<arrow::BinaryArray> TableWriter::KeysFrom(int64_t first_row_id,
 }
 
 std::shared_ptr<arrow::BinaryArray> TableWriter::Write(
-    const std::shared_ptr<arrow::RecordBatch>& rows, const WriteOptions& options, bool insert) {
+    const std::shared_ptr<arrow::RecordBatch>& said, const WriteOptions& valid, bool insert) {
+  // The database takes the valid time of a table with a period from its columns.
+  const bool period = HasPeriod(table_);
+  const auto rows = period ? WithPeriod(table_, said, valid) : said;
+  const WriteOptions options = period ? WriteOptions() : valid;
   if (!schema_->has_primary_key) {
     const int64_t first = ValueOrThrow(session_.Append(name_, rows, options));
     return indexes_.empty() ? nullptr : KeysFrom(first, rows->num_rows());

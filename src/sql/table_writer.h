@@ -49,8 +49,8 @@ class TableWriter {
   /// Of rows of a table without a key.
   std::shared_ptr<arrow::BinaryArray> KeysFrom(int64_t first_row_id, int64_t count) const;
   /// Puts or inserts; gives the rows' keys where indexes need them.
-  std::shared_ptr<arrow::BinaryArray> Write(const std::shared_ptr<arrow::RecordBatch>& rows,
-                                            const WriteOptions& options, bool insert);
+  std::shared_ptr<arrow::BinaryArray> Write(const std::shared_ptr<arrow::RecordBatch>& said,
+                                            const WriteOptions& valid, bool insert);
 
   /// What is there now of one key within a valid time, as rows to change.
   struct Piece {

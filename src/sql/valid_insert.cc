@@ -19,6 +19,7 @@
 
 #include "catalog/schema.h"
 #include "sql/error_translation.h"
+#include "sql/period_columns.h"
 #include "sql/table_entry.h"
 
 namespace lamina::sql {
@@ -142,8 +143,21 @@ Status PutValidInsert(duckdb::ClientContext& context, ValidClause clause,
   duckdb::InsertStatement* insert = InsertOf(statement);
   if (insert == nullptr) return Status::OK();
   const bool named = std::any_of(insert->columns.begin(), insert->columns.end(), IsHidden);
-  if (!clause.said && !named) return Status::OK();
+  if (!clause.said && !named && insert->on_conflict_info == nullptr) return Status::OK();
   const auto table = TargetOf(context, *insert);
+  if (table != nullptr && HasPeriod(*table)) {
+    if (clause.said || named) {
+      return MakeSqlError("T4009",
+                          fmt::format("the table takes the valid time of its rows from its own "
+                                      "columns: table={} columns=({})",
+                                      table->name, PeriodText(*table)),
+                          "write the time into these columns");
+    }
+    ARROW_ASSIGN_OR_RAISE(const ValidInsertMode mode, TakeMode(insert, *table));
+    insert->table = ValidInsert{insert->table, mode}.Name();
+    return Status::OK();
+  }
+  if (!clause.said && !named) return Status::OK();
   if (table == nullptr) {
     if (!clause.said) return Status::OK();  // a column of another database's table
     return MakeSqlError(
@@ -203,8 +217,10 @@ duckdb::unique_ptr<LaminaTableEntry> MakeValidEntry(const LaminaTableEntry& tabl
                                                     ValidInsertMode mode) {
   auto info = table.TableCatalogEntry::GetInfo();
   auto& create = info->Cast<duckdb::CreateTableInfo>();
+  const bool period = HasPeriod(table);  // whose columns say it
   for (const char* name : {catalog::kValidFromColumn, catalog::kValidToColumn})
-    create.columns.AddColumn(duckdb::ColumnDefinition(name, duckdb::LogicalType::TIMESTAMP_TZ));
+    if (!period)
+      create.columns.AddColumn(duckdb::ColumnDefinition(name, duckdb::LogicalType::TIMESTAMP_TZ));
   return duckdb::make_uniq<LaminaTableEntry>(table.catalog, table.schema, create, table.table(),
                                              table.dependents(), mode);
 }

@@ -22,6 +22,7 @@
 #include "sql/insert_rows.h"
 #include "sql/materialized_view.h"
 #include "sql/moment.h"
+#include "sql/period_columns.h"
 #include "sql/row_checks.h"
 #include "sql/scan.h"
 #include "sql/schema_entry.h"
@@ -51,10 +52,12 @@ std::shared_ptr<arrow::RecordBatch> ToBatch(const LaminaTableEntry& table, DataC
   return arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()), std::move(columns));
 }
 
-/// The valid time of each row of `rows`, for an entry that takes it; NULL is open. Leaves out rows
-/// that are valid at no time. T4010.
+/// The valid time of each row of `rows`, of an entry that takes it or of columns of a period; NULL
+/// is open. Leaves out rows that are valid at no time. T4010.
 RowIds TakeValid(const LaminaTableEntry& table, DataChunk* rows) {
-  const idx_t first = rows->ColumnCount() - 2;
+  const idx_t count = rows->ColumnCount();
+  const auto [first, last] =
+      HasPeriod(table) ? PeriodPlaces(table) : std::pair(count - 2, count - 1);
   duckdb::SelectionVector kept(rows->size());
   std::vector<std::optional<int64_t>> from, to;
   for (idx_t i = 0; i < rows->size(); ++i) {
@@ -65,7 +68,7 @@ RowIds TakeValid(const LaminaTableEntry& table, DataChunk* rows) {
       return of == infinity ? std::nullopt : std::optional(of);
     };
     const auto begin = micros(first, -INT64_MAX);
-    const auto end = micros(first + 1, INT64_MAX);
+    const auto end = micros(last, INT64_MAX);
     if (begin && end && *begin == *end) continue;
     if (begin && end && *begin > *end) {
       Throw(MakeSqlError("T4010",
@@ -227,7 +230,8 @@ struct InsertLocalState final : public duckdb::LocalSinkState {
   void Insert(duckdb::ClientContext& context, WriteState& state, DataChunk& chunk) {
     if (chunk.size() == 0) return;
     if (checks == nullptr) checks = std::make_unique<RowChecks>(context, state.table);
-    if (state.table.takes_valid()) return InsertValid(context, state, chunk);
+    if (state.table.takes_valid() || HasPeriod(state.table))
+      return InsertValid(context, state, chunk);
     checks->Check(chunk);
     state.rows->Add(&rows, ToBatch(state.table, chunk), partition_info);
     // relaxed: read when all are done
@@ -240,11 +244,12 @@ struct InsertLocalState final : public duckdb::LocalSinkState {
     RowChange change{TakeValid(state.table, &chunk), nullptr};
     if (chunk.size() == 0) return;
     checks->Check(chunk);
+    if (HasPeriod(state.table)) SetPeriod(state.table, change.old, &chunk);
     change.rows = ToBatch(state.table, chunk);
     const LaminaTransaction::Lock lock(state.transaction);
     TableWriter& writer = state.writer(context);
     idx_t count = chunk.size();
-    switch (*state.table.takes_valid()) {
+    switch (state.table.takes_valid().value_or(ValidInsertMode::kFail)) {
       case ValidInsertMode::kFail:
         writer.Insert(change.rows, change.old.Options());
         break;
@@ -389,6 +394,11 @@ class DeleteOperator final : public WriteOperator {
       for (int i = 0; i < batch->num_columns(); ++i)
         ToVector(batch->column(i), 0, 1, &chunk.data[table_.PhysicalOf(i)]);
       chunk.SetCardinality(1);
+      if (HasPeriod(table_)) {
+        RowIds valid;
+        valid.SetValid(old.ValidOf(row));
+        SetPeriod(table_, valid, &chunk);
+      }
       state.returned->Append(chunk);
     }
   }
@@ -452,9 +462,11 @@ class UpdateOperator final : public WriteOperator {
       executor.ExecuteExpression(chunk, rows.data[columns_[i].index]);
     }
     if (state.checks == nullptr) state.checks = std::make_unique<RowChecks>(context.client, table_);
+    RowIds old = RowIds::Of(table_, chunk, row_ids_);
+    if (HasPeriod(table_)) SetPeriod(table_, old, &rows);
     state.checks->Check(rows);
     state.count += rows.size();
-    state.changes.push_back({RowIds::Of(table_, chunk, row_ids_), ToBatch(table_, rows)});
+    state.changes.push_back({std::move(old), ToBatch(table_, rows)});
     if (state.returned != nullptr) state.returned->Append(rows);
     return duckdb::SinkResultType::NEED_MORE_INPUT;
   }
