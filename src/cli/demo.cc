@@ -24,6 +24,7 @@
 #include <arrow/table.h>
 #include <fmt/format.h>
 
+#include "lamina/connection.h"
 #include "lamina/database.h"
 
 namespace lamina::cli {
@@ -224,19 +225,10 @@ class FactBuilder {
   arrow::Int64Builder from_, to_;
 };
 
-std::string LocalText(int64_t utc_micros, int64_t offset_hours = -5) {
-  return FormatTimestamp(utc_micros + offset_hours * kHour).substr(11, 5);
-}
-
 struct Timed {
   int64_t start = MonotonicNanos();
   double seconds() const { return static_cast<double>(MonotonicNanos() - start) * 1e-9; }
 };
-
-Result<std::shared_ptr<arrow::RecordBatch>> ReadAll(const std::shared_ptr<ScanReader>& reader) {
-  ARROW_ASSIGN_OR_RAISE(auto table, reader->ToTable());
-  return table->CombineChunksToBatch();
-}
 
 Status Replay(Database* db, const std::vector<Flight>& flights, const std::vector<Event>& events) {
   Progress progress("replaying 2013");
@@ -272,67 +264,58 @@ Status Replay(Database* db, const std::vector<Flight>& flights, const std::vecto
   return Status::OK();
 }
 
-/// The departures of one hour as believed at `system`, seen at `valid`: key (hour, carrier, flight)
-/// -> (departs, text, status).
-struct BoardRow {
-  int64_t departs = 0;
-  std::string flight, dest, status;
+/// What SQL says, as it is asked: printed above its answer, to be typed again.
+struct Question {
+  std::string sql;
+  double seconds = 0;
 };
-Result<std::map<std::string, BoardRow>> Board(Database* db, int64_t hour, SystemPeriod system,
-                                              int64_t valid, double* seconds) {
+using TextRows = std::vector<std::vector<std::string>>;
+Result<TextRows> Ask(Connection& connection, Question* question) {
   Timed timed;
-  ScanOptions options;
-  options.columns =
-      std::vector<std::string>{"departs", "carrier", "flight", "origin", "dest", "status"};
-  const auto moment = [](int64_t t) {
-    return Key{std::make_shared<arrow::TimestampScalar>(t, Micros())};
-  };
-  options.keys.from = moment(hour);
-  options.keys.to = moment(hour + kHour);
-  options.system = system;
-  options.valid = ValidPeriod::At({valid});
-  ARROW_ASSIGN_OR_RAISE(auto reader, db->Scan("flights", options));
-  ARROW_ASSIGN_OR_RAISE(const auto rows, ReadAll(reader));
-  *seconds = timed.seconds();
-  std::map<std::string, BoardRow> out;
-  for (int64_t i = 0; i < rows->num_rows(); ++i) {
-    const auto text = [&](const char* name) { return CellText(*rows->GetColumnByName(name), i); };
-    BoardRow row;
-    row.departs = static_cast<const arrow::TimestampArray&>(*rows->column(0)).Value(i);
-    row.flight = text("carrier") + " " + text("flight");
-    row.dest = text("origin") + " → " + text("dest");
-    row.status = text("status");
-    out.emplace(fmt::format("{} {}", row.departs, row.flight), row);
+  ARROW_ASSIGN_OR_RAISE(const auto result, connection.Execute(question->sql));
+  TextRows out;
+  for (;;) {
+    ARROW_ASSIGN_OR_RAISE(const bool more, result->NextRow());
+    if (!more) break;
+    auto& row = out.emplace_back();
+    for (int i = 0; i < static_cast<int>(result->columns().size()); ++i)
+      row.emplace_back(result->IsNull(i) ? "" : result->Text(i));
   }
+  question->seconds = timed.seconds();
   return out;
 }
 
-Status ShowBoards(Database* db) {
+/// Indented, as a person would have typed it.
+void PrintSql(const std::string& sql) {
+  std::istringstream lines(sql);
+  for (std::string line; std::getline(lines, line);) Print("  {}\n", line);
+}
+
+Status ShowBoards(Connection& connection) {
   // Friday 8 February 2013, New York, UTC-5: the day the blizzard "Nemo" came.
-  ARROW_ASSIGN_OR_RAISE(const int64_t six_pm, ParseTimestamp("2013-02-08T18:00:00-05:00"));
-  ARROW_ASSIGN_OR_RAISE(const int64_t noon, ParseTimestamp("2013-02-08T12:00:00-05:00"));
-  double noon_seconds = 0;
-  double today_seconds = 0;
-  ARROW_ASSIGN_OR_RAISE(const auto believed, Board(db, six_pm, SystemPeriod::AsOf(SystemTime{noon}),
-                                                   six_pm, &noon_seconds));
-  ARROW_ASSIGN_OR_RAISE(const auto known,
-                        Board(db, six_pm, SystemPeriod::Latest(), six_pm, &today_seconds));
+  Question question{
+      R"(SELECT strftime(n.departs AT TIME ZONE 'America/New_York', '%H:%M') AS departs,
+       n.carrier || ' ' || n.flight AS flight, n.origin || ' → ' || n.dest AS route,
+       coalesce(b.status, 'unknown') AS "believed at noon", n.status AS "known today"
+FROM flights n VALID AT TIMESTAMPTZ '2013-02-08 18:00:00-05'
+LEFT JOIN flights b FOR SYSTEM_TIME AS OF TIMESTAMPTZ '2013-02-08 12:00:00-05'
+                    VALID AT TIMESTAMPTZ '2013-02-08 18:00:00-05' USING (hour, carrier, flight)
+WHERE hour = TIMESTAMPTZ '2013-02-08 18:00:00-05'
+ORDER BY n.departs, n.carrier, n.flight)"};
+  ARROW_ASSIGN_OR_RAISE(const auto rows, Ask(connection, &question));
   Print(
       "Friday 8 February 2013, 18:00 in New York: the departures of the hour, as the board was "
       "believed at noon and as it is known today\n");
+  PrintSql(question.sql);
   TextTable table({"departs", "flight", "route", "believed at noon", "known today", ""});
   std::map<std::string, int> noon_count, today_count;
   int differ = 0;
-  for (const auto& [key, row] : known) {
-    const auto before = believed.find(key);
-    const std::string then = before == believed.end() ? "unknown" : before->second.status;
-    ++noon_count[then];
-    ++today_count[row.status];
-    if (then != row.status) ++differ;
-    if (table.rows() < 12) {
-      table.Add({LocalText(row.departs), row.flight, row.dest, then, row.status,
-                 then == row.status ? "" : "≠"});
-    }
+  for (const auto& row : rows) {
+    ++noon_count[row[3]];
+    ++today_count[row[4]];
+    if (row[3] != row[4]) ++differ;
+    if (table.rows() < 12)
+      table.Add({row[0], row[1], row[2], row[3], row[4], row[3] == row[4] ? "" : "≠"});
   }
   Print("{}", table.ToString());
   const auto counts = [](const std::map<std::string, int>& m) {
@@ -341,30 +324,30 @@ Status ShowBoards(Database* db) {
       out += fmt::format("{}{} {}", out.empty() ? "" : ", ", n, status);
     return out;
   };
-  Print("  {} flights; at noon: {} ({}); today: {} ({}); {} differ\n\n", known.size(),
-        counts(noon_count), DurationText(noon_seconds), counts(today_count),
-        DurationText(today_seconds), differ);
+  Print("  {} flights; at noon: {}; today: {}; {} differ ({})\n\n", rows.size(), counts(noon_count),
+        counts(today_count), differ, DurationText(question.seconds));
   if (differ == 0)
     return MakeError(ErrorCode::kInternal,
                      "the two boards do not differ: the storm's cancellations are missing");
   return Status::OK();
 }
 
-Status ShowLife(Database* db) {
+Status ShowLife(Connection& connection) {
   // The year's longest delay: Hawaiian 51 of 9 January, New York to Honolulu, 21 hours late.
-  ARROW_ASSIGN_OR_RAISE(const int64_t hour, ParseTimestamp("2013-01-09T14:00:00Z"));
-  const Key key = {std::make_shared<arrow::TimestampScalar>(hour, Micros()), Lit("HA"), Lit(51)};
+  const std::string sql =
+      R"(SELECT status, dep_delay, arr_delay, _valid_from, _valid_to, _system_from, _system_to
+FROM lamina_history('flights', TIMESTAMPTZ '2013-01-09 14:00:00Z', 'HA', 51))";
   Timed timed;
-  ARROW_ASSIGN_OR_RAISE(
-      const auto rows,
-      db->Get("flights", key, SystemPeriod::All(), ValidPeriod::All(),
-              std::vector<std::string>{"status", "dep_delay", "arr_delay", "_valid_from",
-                                       "_valid_to", "_system_from", "_system_to"}));
+  ARROW_ASSIGN_OR_RAISE(const auto result, connection.Execute(sql));
+  const auto reader = result->ToReader();
+  ARROW_ASSIGN_OR_RAISE(const auto versions, reader->ToTable());
+  ARROW_ASSIGN_OR_RAISE(const auto rows, versions->CombineChunksToBatch());
   const double seconds = timed.seconds();
   Print(
       "The life of one flight in both times: Hawaiian 51 to Honolulu of 9 January, 1,301 minutes "
       "late ({})\n",
       DurationText(seconds));
+  PrintSql(sql);
   Print("{}", BatchText(*rows, 20, rows->num_rows()));
   Print("{}\n", PlaneText(*rows));
   return Status::OK();
@@ -374,31 +357,9 @@ struct CarrierCount {
   int64_t flights = 0, cancelled = 0;
 };
 
-Result<std::map<std::string, CarrierCount>> CountCarriers(Database* db, double* seconds,
-                                                          ScanProfile* profile) {
-  Timed timed;
-  ScanOptions options;
-  options.columns = std::vector<std::string>{"carrier", "status"};
-  options.order_by_key = false;
-  options.batch_rows = 64 * 1024;
-  ARROW_ASSIGN_OR_RAISE(auto reader, db->Scan("flights", options));
-  std::map<std::string, CarrierCount> out;
-  for (;;) {
-    std::shared_ptr<arrow::RecordBatch> batch;
-    ARROW_RETURN_NOT_OK(reader->ReadNext(&batch));
-    if (batch == nullptr) break;
-    const auto& carrier = static_cast<const arrow::StringArray&>(*batch->column(0));
-    const auto& status = static_cast<const arrow::StringArray&>(*batch->column(1));
-    for (int64_t i = 0; i < batch->num_rows(); ++i) {
-      auto& count = out[std::string(carrier.GetView(i))];
-      ++count.flights;
-      count.cancelled += status.GetView(i) == "cancelled" ? 1 : 0;
-    }
-  }
-  *profile = reader->profile();
-  *seconds = timed.seconds();
-  return out;
-}
+constexpr char kCarriersSql[] =
+    R"(SELECT carrier, count(*) AS flights, count(*) FILTER (status = 'cancelled') AS cancelled
+FROM flights GROUP BY carrier ORDER BY flights DESC)";
 
 // Reads what `lamina` wrote with nothing of ours: current files, rows valid now. After a compaction
 // no file has a deletion vector.
@@ -469,15 +430,15 @@ Status ShowPeer(const std::vector<std::string>& files,
   return Status::OK();
 }
 
-Status ShowCarriers(Database* db, const std::string& directory) {
-  double seconds = 0;
-  ScanProfile profile;
-  ARROW_ASSIGN_OR_RAISE(const auto counts, CountCarriers(db, &seconds, &profile));
-  Print("Flights by carrier, today ({}: {} flights out of {} row versions)\n",
-        DurationText(seconds), CountText(profile.rows_returned), CountText(profile.rows_scanned));
-  std::vector<std::pair<std::string, CarrierCount>> sorted(counts.begin(), counts.end());
-  std::sort(sorted.begin(), sorted.end(),
-            [](const auto& a, const auto& b) { return a.second.flights > b.second.flights; });
+Status ShowCarriers(Connection& connection, const std::string& directory) {
+  Question question{kCarriersSql};
+  ARROW_ASSIGN_OR_RAISE(const auto rows, Ask(connection, &question));
+  std::vector<std::pair<std::string, CarrierCount>> sorted;
+  for (const auto& row : rows)
+    sorted.emplace_back(row[0], CarrierCount{std::stoll(row[1]), std::stoll(row[2])});
+  const std::map<std::string, CarrierCount> counts(sorted.begin(), sorted.end());
+  Print("Flights by carrier, today ({})\n", DurationText(question.seconds));
+  PrintSql(question.sql);
   TextTable table({"carrier", "flights", "cancelled", ""});
   for (const auto& [carrier, count] : sorted) {
     std::string bar;
@@ -544,28 +505,34 @@ Status RunDemo(const DemoOptions& options) {
   ARROW_ASSIGN_OR_RAISE(const auto flights, ReadFlights(csv));
   const auto events = MakeEvents(flights);
   Print("Read {} flights of 2013: {}.\n", CountText(flights.size()), DurationText(all.seconds()));
-  ARROW_ASSIGN_OR_RAISE(auto db, Database::Open(options.directory));
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<Database> db, Database::Open(options.directory));
   ARROW_RETURN_NOT_OK(
       db->CreateTable("flights", FlightSchema(), {.names = {"hour", "carrier", "flight"}}));
   ARROW_RETURN_NOT_OK(Replay(db.get(), flights, events));
-  ARROW_RETURN_NOT_OK(ShowBoards(db.get()));
-  ARROW_RETURN_NOT_OK(ShowLife(db.get()));
-  ARROW_RETURN_NOT_OK(ShowCarriers(db.get(), options.directory));
+  ARROW_ASSIGN_OR_RAISE(auto sql, SqlDatabase::Over(db));
+  ARROW_ASSIGN_OR_RAISE(auto connection, sql->Connect());
+  ARROW_RETURN_NOT_OK(ShowBoards(*connection));
+  ARROW_RETURN_NOT_OK(ShowLife(*connection));
+  ARROW_RETURN_NOT_OK(ShowCarriers(*connection, options.directory));
   ShowSizes(*db, options.directory);
+  connection = nullptr;
+  sql = nullptr;
   ARROW_RETURN_NOT_OK(db->Close());
   // As it was started, so that the lines can be copied.
   const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
   const std::string here = std::filesystem::current_path().string() + "/";
-  const std::string name =
-      fmt::format("{} --db {}", program.starts_with(here) ? program.substr(here.size()) : program,
-                  options.directory);
+  const std::string name = program.starts_with(here) ? program.substr(here.size()) : program;
   Print(
-      "All of it took {}. The database stays; go on with\n"
-      "  {} history --table flights '2013-01-09T14:00:00Z,HA,51'\n"
-      "  {} scan flights --as-of 2013-02-08T12:00-05:00 --valid-at 2013-02-08T18:00-05:00 "
-      "--where 'status = cancelled' --count\n"
-      "  {} inspect\n",
-      DurationText(all.seconds()), name, name, name);
+      "All of it took {}. The database stays: `{} {}` is a shell for it. Type there\n"
+      "  SELECT status, count(*) FROM flights AS OF TIMESTAMPTZ '2013-02-08 12:00:00-05' VALID AT "
+      "TIMESTAMPTZ '2013-02-08 18:00:00-05' GROUP BY status;\n"
+      "  .timeline flights '2013-01-09 14:00:00Z' HA 51\n"
+      "  .blame flights '2013-01-09 14:00:00Z' HA 51\n"
+      "or go on with\n"
+      "  {} --db {} history --table flights '2013-01-09T14:00:00Z,HA,51'\n"
+      "  {} --db {} inspect\n",
+      DurationText(all.seconds()), name, options.directory, name, options.directory, name,
+      options.directory);
   return Status::OK();
 }
 
