@@ -148,6 +148,11 @@ sim-long: setup ## Simulate whole systems under fresh seeds for SECONDS=60 (LAMI
 	$(call compile,release,simulation_system_test)
 	@$(BUILD)/release/simulation_system_test --long $(SECONDS)
 
+.PHONY: bench-sql
+bench-sql: setup ## Measure statements of a few keys beside SQLite and DuckDB (ARGS="--help" tells more)
+	$(call compile,release,sql_bench)
+	@$(BUILD)/release/sql_bench --dir $(BUILD)/bench-sql --json $(BUILD)/bench-sql.json $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure beside DuckDB and Arrow, TPC-H too (ARGS="..." go to the first; figures in build/)
 	@tools/bootstrap.sh tpch

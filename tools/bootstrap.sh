@@ -31,6 +31,7 @@ packages=(
   libcli11-dev nlohmann-json3-dev        # the command line tool
   libedit-dev                            # the shell's line editor
   libgtest-dev librapidcheck-dev libbenchmark-dev
+  libsqlite3-dev                         # beside which `make bench-sql` measures
   procps                                 # the tests of Ctrl-C ask pgrep
 )
 # DuckDB's library comes as an npm package, fetched and never installed. Any npm will do; Debian's is asked for only
