@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include <duckdb/common/vector_operations/vector_operations.hpp>
 #include <duckdb/planner/expression_binder/constant_binder.hpp>
 #include <fmt/format.h>
 
@@ -107,10 +108,23 @@ void MomentFunction(duckdb::DataChunk& input, duckdb::ExpressionState& state,
   if (input.AllConstant()) result.SetVectorType(duckdb::VectorType::CONSTANT_VECTOR);
 }
 
-/// For the valid time of new rows.
+/// A moment of valid time as SQL's own type. Most types are converted as DuckDB does it.
 void ValidMomentFunction(duckdb::DataChunk& input, duckdb::ExpressionState& state,
                          duckdb::Vector& result) {
   auto& context = state.GetContext();
+  duckdb::Vector& from = input.data[0];
+  switch (from.GetType().id()) {
+    case LogicalTypeId::TIMESTAMP_TZ:
+      return result.Reference(from);
+    case LogicalTypeId::DATE:
+    case LogicalTypeId::TIMESTAMP:
+    case LogicalTypeId::TIMESTAMP_SEC:
+    case LogicalTypeId::TIMESTAMP_MS:
+    case LogicalTypeId::TIMESTAMP_NS:
+      return duckdb::VectorOperations::Cast(context, from, result, input.size());
+    default:
+      break;
+  }
   const duckdb::idx_t count = input.AllConstant() ? 1 : input.size();
   for (duckdb::idx_t row = 0; row < count; ++row) {
     const auto micros = ValidOperandOf(context, input.GetValue(0, row));
@@ -119,6 +133,15 @@ void ValidMomentFunction(duckdb::DataChunk& input, duckdb::ExpressionState& stat
                                 : Value(LogicalType::TIMESTAMP_TZ));
   }
   if (input.AllConstant()) result.SetVectorType(duckdb::VectorType::CONSTANT_VECTOR);
+}
+
+/// It may be asked of columns.
+duckdb::unique_ptr<duckdb::FunctionData> BindValidMoment(
+    duckdb::ClientContext&, duckdb::ScalarFunction&,
+    duckdb::vector<duckdb::unique_ptr<duckdb::Expression>>& arguments) {
+  if (arguments[0]->return_type.id() == LogicalTypeId::UNKNOWN)
+    throw duckdb::ParameterNotResolvedException();
+  return nullptr;
 }
 
 duckdb::unique_ptr<duckdb::FunctionData> BindMoment(
@@ -263,7 +286,7 @@ void RegisterMoments(duckdb::ExtensionLoader& loader) {
   loader.RegisterFunction(function);
 
   duckdb::ScalarFunction moment("lamina_valid_moment", {LogicalType::ANY},
-                                LogicalType::TIMESTAMP_TZ, ValidMomentFunction, BindMoment);
+                                LogicalType::TIMESTAMP_TZ, ValidMomentFunction, BindValidMoment);
   moment.SetNullHandling(duckdb::FunctionNullHandling::SPECIAL_HANDLING);
   moment.SetFallible();
   loader.RegisterFunction(moment);

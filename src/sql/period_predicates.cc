@@ -32,6 +32,8 @@ constexpr std::array<Predicate, 7> kPredicates = {{
     {"SUCCEEDS", true, "@|>@", "period_immediately_succeeds"},
 }};
 constexpr char kPeriod[] = "period";
+/// Of a row: it never ends before it begins.
+constexpr char kRowPeriod[] = "lamina_row_period";
 
 class Reader {
  public:
@@ -46,6 +48,7 @@ class Reader {
     for (const Predicate& of : kPredicates) {
       if (of.immediately != immediately || !Word(word, of.word)) continue;
       const bool left = EndsPeriod(at);
+      if (left && (IsTableBefore(at) || IsAliasWithColumns(at, word + 1))) continue;
       if (left ? BeginsValue(word + 1) : EndsValue(at) && BeginsPeriod(word + 1)) return &of;
     }
     return nullptr;
@@ -73,6 +76,34 @@ class Reader {
     }
     return false;
   }
+  /// Whether what ends before token `end` is a table or function in FROM, and the word its alias.
+  bool IsTableBefore(size_t end) const {
+    size_t at = end - 1;
+    if (Sign(at, ')')) {
+      int depth = 0;
+      for (;; --at) {
+        if (Sign(at, ')')) ++depth;
+        if (Sign(at, '(') && --depth == 0) break;
+        if (at == 0) return false;
+      }
+      --at;  // PERIOD
+    }
+    while (at >= 2 && Sign(at - 1, '.')) at -= 2;
+    return at > 0 && (Word(at - 1, "FROM") || Word(at - 1, "JOIN") || Word(at - 1, "INTO") ||
+                      Word(at - 1, "UPDATE") || Word(at - 1, "TABLE"));
+  }
+  /// t, valid_time contains (a, b): the alias of one more table.
+  bool IsAliasWithColumns(size_t end, size_t next) const {
+    size_t at = end - 1;
+    while (at >= 2 && Sign(at - 1, '.')) at -= 2;
+    if (at == 0 || !Sign(at - 1, ',') || !Sign(next, '(')) return false;
+    for (size_t i = next + 1; i < tokens_.size() && !Sign(i, ')'); ++i) {
+      if (!Sign(i, ',') && tokens_[i].kind != TokenKind::kWord &&
+          tokens_[i].kind != TokenKind::kQuotedWord)
+        return false;
+    }
+    return true;
+  }
   bool EndsValue(size_t end) const {
     const Token& last = tokens_[end - 1];
     if (last.kind == TokenKind::kSymbol) return Sign(end - 1, ')') || Sign(end - 1, ']');
@@ -88,11 +119,15 @@ class Reader {
     const Token& first = tokens_[at];
     if (first.kind == TokenKind::kSymbol) return Sign(at, '(') || Sign(at, '-');
     return first.kind != TokenKind::kSemicolon &&
-           (first.kind != TokenKind::kWord || !IsReserved(at) || Word(at, "CAST"));
+           (first.kind != TokenKind::kWord || !IsReserved(at) || Word(at, "CAST") ||
+            Word(at, "CASE") || Word(at, "NULL"));
   }
+  /// Words that begin no value, joins among them.
   bool IsReserved(size_t at) const {
-    return duckdb::KeywordHelper::KeywordCategoryType(std::string(tokens_[at].In(sql_))) ==
-           duckdb::KeywordCategory::KEYWORD_RESERVED;
+    const auto category =
+        duckdb::KeywordHelper::KeywordCategoryType(std::string(tokens_[at].In(sql_)));
+    return category == duckdb::KeywordCategory::KEYWORD_RESERVED ||
+           category == duckdb::KeywordCategory::KEYWORD_TYPE_FUNC;
   }
 
   const std::string_view sql_;
@@ -111,10 +146,16 @@ ExpressionPtr OfRow(const duckdb::ColumnRefExpression& name, bool system) {
     ends.push_back(duckdb::make_uniq<duckdb::ColumnRefExpression>(std::move(path)));
     ends.back()->SetQueryLocation(name.GetQueryLocation());
   }
-  return duckdb::make_uniq<duckdb::FunctionExpression>(kPeriod, std::move(ends));
+  return duckdb::make_uniq<duckdb::FunctionExpression>(kRowPeriod, std::move(ends));
 }
 
 void ToPeriod(ExpressionPtr* operand) {
+  // (a, b) beside a PERIOD is one, too.
+  if ((*operand)->GetExpressionClass() == duckdb::ExpressionClass::FUNCTION) {
+    auto& call = (*operand)->Cast<duckdb::FunctionExpression>();
+    if (call.function_name == "row" && call.children.size() == 2) call.function_name = kPeriod;
+    return;
+  }
   if ((*operand)->GetExpressionClass() == duckdb::ExpressionClass::COLUMN_REF) {
     const auto& name = (*operand)->Cast<duckdb::ColumnRefExpression>();
     const std::string last = duckdb::StringUtil::Lower(name.GetColumnName());
@@ -125,9 +166,9 @@ void ToPeriod(ExpressionPtr* operand) {
 }
 
 bool IsPeriod(const duckdb::ParsedExpression& expression) {
-  return expression.GetExpressionClass() == duckdb::ExpressionClass::FUNCTION &&
-         duckdb::StringUtil::CIEquals(expression.Cast<duckdb::FunctionExpression>().function_name,
-                                      kPeriod);
+  if (expression.GetExpressionClass() != duckdb::ExpressionClass::FUNCTION) return false;
+  const auto& name = expression.Cast<duckdb::FunctionExpression>().function_name;
+  return duckdb::StringUtil::CIEquals(name, kPeriod) || name == kRowPeriod;
 }
 
 }  // namespace

@@ -73,11 +73,13 @@ Status Shell::Diff(const Words& words) {
   if (words.size() < 2 || words.size() > 3) return Usage(".diff TABLE FROM [TO]");
   const std::string to = words.size() == 3 ? MomentLiteral(words[2]) : "current_commit()";
   return ShowQuery(fmt::format(
-      "WITH c AS (SELECT row_number() OVER () AS _n, * FROM lamina_changes({}, {}, {})) "
-      "SELECT * EXCLUDE (_n, _o) FROM ("
-      "SELECT _n, 0 AS _o, '-' AS \" \", unnest(before) FROM c WHERE change <> 'insert' UNION ALL "
-      "SELECT _n, 1 AS _o, '+' AS \" \", unnest(after) FROM c WHERE change <> 'delete') "
-      "ORDER BY _n, _o",
+      "WITH c AS (SELECT row_number() OVER () AS _lamina_n, * FROM lamina_changes({}, {}, {})) "
+      "SELECT * EXCLUDE (_lamina_n, _lamina_o) FROM ("
+      "SELECT _lamina_n, 0 AS _lamina_o, '-' AS \" \", unnest(before) FROM c WHERE change <> "
+      "'insert' UNION ALL "
+      "SELECT _lamina_n, 1 AS _lamina_o, '+' AS \" \", unnest(after) FROM c WHERE change <> "
+      "'delete') "
+      "ORDER BY _lamina_n, _lamina_o",
       Quoted(words[0]), MomentLiteral(words[1]), to));
 }
 

@@ -72,11 +72,23 @@ constexpr duckdb::DefaultMacro kMacros[] = {
                                                                            "END"},
     // Periods: half-open; NULL is an open end.
     {"main",
+     "lamina_row_period",
+     {"a", "b", nullptr},
+     {{nullptr, nullptr}},
+     "struct_pack(\"from\" := a, \"to\" := b)"},
+    {"main",
+     "lamina_checked_period",
+     {"a", "b", nullptr},
+     {{nullptr, nullptr}},
+     "CASE WHEN a < b THEN struct_pack(\"from\" := a, \"to\" := b) ELSE error('a period ends after "
+     "it "
+     "begins: from=' || a::VARCHAR || ' to=' || b::VARCHAR) END"},
+    {"main",
      "period",
      {"a", "b", nullptr},
      {{nullptr, nullptr}},
-     "struct_pack(\"from\" := coalesce(CAST(a AS TIMESTAMPTZ), CAST('-infinity' AS TIMESTAMPTZ)), "
-     "\"to\" := coalesce(CAST(b AS TIMESTAMPTZ), CAST('infinity' AS TIMESTAMPTZ)))"},
+     "lamina_checked_period(coalesce(lamina_valid_moment(a), CAST('-infinity' AS TIMESTAMPTZ)), "
+     "coalesce(lamina_valid_moment(b), CAST('infinity' AS TIMESTAMPTZ)))"},
     {"main",
      "period_overlaps",
      {"p", "q", nullptr},
@@ -91,7 +103,7 @@ constexpr duckdb::DefaultMacro kMacros[] = {
      "period_contains_moment",
      {"p", "m", nullptr},
      {{nullptr, nullptr}},
-     "p.\"from\" <= m AND m < p.\"to\""},
+     "p.\"from\" <= lamina_valid_moment(m) AND lamina_valid_moment(m) < p.\"to\""},
     {"main",
      "period_equals",
      {"p", "q", nullptr},

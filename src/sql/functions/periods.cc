@@ -101,12 +101,15 @@ duckdb::unique_ptr<duckdb::TableRef> Coalesce(duckdb::ClientContext& context,
   return QueryAsTable(
       context,
       fmt::format(
-          "WITH r AS (SELECT {cols}{from} AS _f, {to} AS _t FROM {table} {at}), "
-          "o AS (SELECT *, CASE WHEN _f <= max(_t) OVER ({part}ORDER BY _f, _t ROWS BETWEEN "
-          "UNBOUNDED PRECEDING AND 1 PRECEDING) THEN 0 ELSE 1 END AS _new FROM r), "
-          "s AS (SELECT *, sum(_new) OVER ({part}ORDER BY _f, _t ROWS UNBOUNDED PRECEDING) AS "
-          "_island FROM o) "
-          "SELECT {cols}min(_f) AS \"from\", max(_t) AS \"to\" FROM s GROUP BY {cols}_island ORDER "
+          "WITH r AS (SELECT {cols}{from} AS _lamina_f, {to} AS _lamina_t FROM {table} {at}), "
+          "o AS (SELECT *, CASE WHEN _lamina_f <= max(_lamina_t) OVER ({part}ORDER BY _lamina_f, "
+          "_lamina_t ROWS BETWEEN "
+          "UNBOUNDED PRECEDING AND 1 PRECEDING) THEN 0 ELSE 1 END AS _lamina_new FROM r), "
+          "s AS (SELECT *, sum(_lamina_new) OVER ({part}ORDER BY _lamina_f, _lamina_t ROWS "
+          "UNBOUNDED PRECEDING) AS "
+          "_lamina_island FROM o) "
+          "SELECT {cols}min(_lamina_f) AS \"from\", max(_lamina_t) AS \"to\" FROM s GROUP BY "
+          "{cols}_lamina_island ORDER "
           "BY {cols}\"from\"",
           fmt::arg("cols", Before(columns)), fmt::arg("from", axis.from), fmt::arg("to", axis.to),
           fmt::arg("table", TableName(input.inputs[0])), fmt::arg("at", axis.at),
@@ -128,36 +131,44 @@ duckdb::unique_ptr<duckdb::TableRef> OverTime(duckdb::ClientContext& context,
     by = ColumnsOf(context, it->second.ToString());
   std::vector<std::string> made, groups, same, values, shown, back;
   for (size_t i = 0; i < by.size(); ++i) {
-    groups.push_back(fmt::format("_by{}", i));
-    made.push_back(fmt::format("{} AS _by{}", by[i], i));
-    same.push_back(fmt::format("i._by{0} IS NOT DISTINCT FROM r._by{0} AND ", i));
-    back.push_back(fmt::format("_by{} AS {}", i, by[i]));
+    groups.push_back(fmt::format("_lamina_by{}", i));
+    made.push_back(fmt::format("{} AS _lamina_by{}", by[i], i));
+    same.push_back(fmt::format("i._lamina_by{0} IS NOT DISTINCT FROM r._lamina_by{0} AND ", i));
+    back.push_back(fmt::format("_lamina_by{} AS {}", i, by[i]));
   }
   std::vector<std::string> value_names;
   for (size_t i = 0; i < aggregates.size(); ++i) {
-    values.push_back(fmt::format("{} AS _v{}", aggregates[i].expression, i));
-    value_names.push_back(fmt::format("_v{}", i));
-    shown.push_back(fmt::format("any_value(_v{}) AS {}", i, QuotedName(aggregates[i].name)));
+    values.push_back(fmt::format("{} AS _lamina_v{}", aggregates[i].expression, i));
+    value_names.push_back(fmt::format("_lamina_v{}", i));
+    shown.push_back(fmt::format("any_value(_lamina_v{}) AS {}", i, QuotedName(aggregates[i].name)));
   }
   std::vector<std::string> of_interval;
   for (const std::string& group : groups) of_interval.push_back("i." + group);
   return QueryAsTable(
       context,
       fmt::format(
-          "WITH r AS (SELECT *, {made}{from} AS _f, {to} AS _t FROM {table} {at}), "
-          "b AS (SELECT {groups}_f AS _at FROM r UNION SELECT {groups}_t FROM r), "
-          "i AS (SELECT {groups}_at AS _begin, lead(_at) OVER ({part}ORDER BY _at) AS _end FROM "
+          "WITH r AS (SELECT *, {made}{from} AS _lamina_f, {to} AS _lamina_t FROM {table} {at}), "
+          "b AS (SELECT {groups}_lamina_f AS _lamina_at FROM r UNION SELECT {groups}_lamina_t FROM "
+          "r), "
+          "i AS (SELECT {groups}_lamina_at AS _lamina_begin, lead(_lamina_at) OVER ({part}ORDER BY "
+          "_lamina_at) AS _lamina_end FROM "
           "b), "
-          "v AS (SELECT {of_interval}i._begin, i._end, {values} FROM i JOIN r ON {same}r._f < "
-          "i._end "
-          "AND r._t > i._begin WHERE i._end IS NOT NULL GROUP BY {of_interval}i._begin, i._end), "
-          "g AS (SELECT *, CASE WHEN lag(_end) OVER w IS NOT DISTINCT FROM _begin AND "
-          "lag(row({names})) OVER w IS NOT DISTINCT FROM row({names}) THEN 0 ELSE 1 END AS _new "
-          "FROM v WINDOW w AS ({part}ORDER BY _begin)), "
-          "s AS (SELECT *, sum(_new) OVER ({part}ORDER BY _begin ROWS UNBOUNDED PRECEDING) AS "
-          "_island FROM g) "
-          "SELECT {back}min(_begin) AS \"from\", max(_end) AS \"to\", {shown} FROM s GROUP BY "
-          "{groups}_island ORDER BY {groups}min(_begin)",
+          "v AS (SELECT {of_interval}i._lamina_begin, i._lamina_end, {values} FROM i JOIN r ON "
+          "{same}r._lamina_f < "
+          "i._lamina_end "
+          "AND r._lamina_t > i._lamina_begin WHERE i._lamina_end IS NOT NULL GROUP BY "
+          "{of_interval}i._lamina_begin, i._lamina_end), "
+          "g AS (SELECT *, CASE WHEN lag(_lamina_end) OVER w IS NOT DISTINCT FROM _lamina_begin "
+          "AND "
+          "lag(row({names})) OVER w IS NOT DISTINCT FROM row({names}) THEN 0 ELSE 1 END AS "
+          "_lamina_new "
+          "FROM v WINDOW w AS ({part}ORDER BY _lamina_begin)), "
+          "s AS (SELECT *, sum(_lamina_new) OVER ({part}ORDER BY _lamina_begin ROWS UNBOUNDED "
+          "PRECEDING) AS "
+          "_lamina_island FROM g) "
+          "SELECT {back}min(_lamina_begin) AS \"from\", max(_lamina_end) AS \"to\", {shown} FROM s "
+          "GROUP BY "
+          "{groups}_lamina_island ORDER BY {groups}min(_lamina_begin)",
           fmt::arg("made", Before(made)), fmt::arg("from", axis.from), fmt::arg("to", axis.to),
           fmt::arg("table", TableName(input.inputs[0])), fmt::arg("at", axis.at),
           fmt::arg("groups", Before(groups)), fmt::arg("part", PartitionBy(groups)),

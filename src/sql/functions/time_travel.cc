@@ -88,9 +88,11 @@ const LaminaTableEntry& TableOf(duckdb::ClientContext& context, const Value& nam
 }
 
 std::string At(const char* form, const std::string& a, const char* valid) {
-  return fmt::format("AT (VERSION => {}({}, {}, NULL, {}, NULL, NULL))", kMomentFunction, form, a,
-                     valid);
+  return fmt::format("AT (VERSION => {}({}, {}, NULL, {}, NULL))", kMomentFunction, form, a, valid);
 }
+// Nothing is left to the session's settings.
+constexpr char kAllValid[] = "'all', NULL";
+constexpr char kValidNow[] = "'as of', now()";
 
 /// lamina_history(table, key…): every row version, of one key or of all that begin with its values.
 duckdb::unique_ptr<duckdb::TableRef> History(duckdb::ClientContext& context,
@@ -113,7 +115,7 @@ duckdb::unique_ptr<duckdb::TableRef> History(duckdb::ClientContext& context,
       context,
       fmt::format("SELECT *, _valid_from, _valid_to, _system_from, _system_to, _commit "
                   "FROM {} {} WHERE {} ORDER BY {}",
-                  FullName(table), At("'all'", "NULL", "'all'"), fmt::join(conditions, " AND "),
+                  FullName(table), At("'all'", "NULL", kAllValid), fmt::join(conditions, " AND "),
                   fmt::join(order, ", ")),
       "lamina_history");
 }
@@ -151,8 +153,9 @@ duckdb::unique_ptr<duckdb::TableRef> Changes(duckdb::ClientContext& context,
   std::vector<std::string> columns;
   for (const auto& column : table.GetColumns().Logical())
     columns.push_back(QuotedName(column.Name()));
-  const std::string row_key = table.table().key.empty() ? "rowid AS _row" : "";
-  const std::vector<std::string> join = keys.empty() ? std::vector<std::string>{"_row"} : keys;
+  const std::string row_key = table.table().key.empty() ? "rowid AS _lamina_row" : "";
+  const std::vector<std::string> join =
+      keys.empty() ? std::vector<std::string>{"_lamina_row"} : keys;
   std::vector<std::string> shown;
   for (const std::string& column : keys)
     shown.push_back(fmt::format("coalesce(o.{0}, n.{0}) AS {0}, ", column));
@@ -160,17 +163,21 @@ duckdb::unique_ptr<duckdb::TableRef> Changes(duckdb::ClientContext& context,
     std::vector<std::string> fields;
     for (const std::string& column : columns) fields.push_back(fmt::format("{0} := {0}", column));
     return fmt::format(
-        "SELECT {}, {} struct_pack({}) AS _values, _commit AS _by FROM {} {} WHERE {}",
+        "SELECT {}, {} struct_pack({}) AS _lamina_values, _commit AS _lamina_by FROM {} {} WHERE "
+        "{}",
         keys.empty() ? row_key : fmt::format("{}", fmt::join(keys, ", ")), "",
-        fmt::join(fields, ", "), FullName(table), At("'as of'", point.literal, "NULL"), filter);
+        fmt::join(fields, ", "), FullName(table), At("'as of'", point.literal, kValidNow), filter);
   };
   std::vector<std::string> on;
   for (const std::string& column : join) on.push_back(fmt::format("o.{0} = n.{0}", column));
   const std::string text = fmt::format(
-      "SELECT CASE WHEN o._by IS NULL THEN 'insert' WHEN n._by IS NULL THEN 'delete' ELSE 'update' "
-      "END AS change, {} o._values AS before, n._values AS after, n._by AS _commit FROM ({}) o "
+      "SELECT CASE WHEN o._lamina_by IS NULL THEN 'insert' WHEN n._lamina_by IS NULL THEN 'delete' "
+      "ELSE 'update' "
+      "END AS change, {} o._lamina_values AS before, n._lamina_values AS after, n._lamina_by AS "
+      "_commit FROM ({}) o "
       "FULL "
-      "JOIN ({}) n ON {} WHERE o._values IS DISTINCT FROM n._values OR o._by IS NULL OR n._by IS "
+      "JOIN ({}) n ON {} WHERE o._lamina_values IS DISTINCT FROM n._lamina_values OR o._lamina_by "
+      "IS NULL OR n._lamina_by IS "
       "NULL",
       fmt::join(shown, ""), side(from, "_system_to <= " + ToTimestamp(to.time).ToSQLString()),
       side(to, "_system_from > " + ToTimestamp(from.time).ToSQLString()), fmt::join(on, " AND "));
@@ -239,7 +246,7 @@ duckdb::unique_ptr<duckdb::TableRef> Commits(duckdb::ClientContext& context,
         Value(table->schema.name == kMainSchema ? table->name
                                                 : table->schema.name + "." + table->name)
             .ToSQLString();
-    const std::string source = FullName(*table) + " " + At("'all'", "NULL", "'all'");
+    const std::string source = FullName(*table) + " " + At("'all'", "NULL", kAllValid);
     parts.push_back(fmt::format(
         "SELECT _commit AS commit, count(*) AS written, 0 AS ended, {} AS name FROM {} GROUP BY "
         "_commit",
