@@ -44,9 +44,6 @@ T Must(lamina::Result<T> result) {
   if (!result.ok()) Die(result.status().ToString());
   return *std::move(result);
 }
-void Must(const lamina::Status& status) {
-  if (!status.ok()) Die(status.ToString());
-}
 
 /// A key for the i-th statement: all over the table, the same for every engine.
 int64_t KeyOf(int64_t i) { return i * 7919 % kRows; }
