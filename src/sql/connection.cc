@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <unordered_map>
 #include <utility>
 
 #include <duckdb/main/valid_checker.hpp>
@@ -15,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/scope_guard.h"
+#include "sql/direct_path.h"
 #include "sql/error_translation.h"
 #include "sql/instance_resources.h"
 #include "sql/lexer.h"
@@ -121,6 +123,8 @@ class StatementImpl final : public SqlStatement {
 
  private:
   Status Plan(const StatementSpan& span);
+  /// Null: it takes DuckDB's way.
+  const DirectSelect* Direct();
 
   ConnectionImpl* const connection_;
   const std::string text_;
@@ -128,6 +132,9 @@ class StatementImpl final : public SqlStatement {
   duckdb::unique_ptr<duckdb::PreparedStatement> prepared_;  // null: the session runs it itself
   std::vector<std::string> types_;
   std::vector<SqlColumn> columns_;
+  std::optional<LiftedText> lifted_;  ///< Nullopt: it cannot be direct.
+  std::shared_ptr<const DirectSelect> direct_;
+  uint64_t direct_generation_ = 0;  ///< Of the connection, when direct_ was planned; 0: not yet.
 };
 
 class ConnectionImpl final : public Connection {
@@ -214,6 +221,53 @@ class ConnectionImpl final : public Connection {
 
   // For StatementImpl.
   duckdb::Connection& duck() { return duck_; }
+
+  // ---- The direct path
+
+  /// Plans of before are void: names may mean other things now, and settings have other values.
+  void VoidDirectPlans() {
+    ++direct_generation_;
+    direct_.clear();
+  }
+  uint64_t direct_generation() const { return direct_generation_; }
+  /// Null: the statement takes DuckDB's way.
+  std::shared_ptr<const DirectSelect> PlanDirect(const duckdb::SQLStatement& statement,
+                                                 const LiftedText& lifted) {
+    std::shared_ptr<const DirectSelect> out;
+    // A result that is still read has a transaction of its own.
+    if (aborted_ || (!in_block_ && duck_.context->transaction.HasActiveTransaction())) return out;
+    (void)AtDuckDBBorder("", 0, [&]() -> Status {
+      duck_.context->RunFunctionInTransaction(
+          [&] { out = DirectSelect::Plan(*duck_.context, statement, lifted.places); });
+      return Status::OK();
+    });
+    return out;
+  }
+  /// Null: the statement takes DuckDB's way this time.
+  Result<std::unique_ptr<SqlResult>> RunDirect(const DirectSelect& plan,
+                                               const SqlParameters& parameters,
+                                               const SqlParameters& literals) {
+    ResultParts parts;
+    Status status = AtDuckDBBorder("", 0, [&]() -> Status {
+      duckdb::ClientContext& context = *duck_.context;
+      if (in_block_) {
+        auto& transaction =
+            LaminaTransaction::Get(context, duckdb::Catalog::GetCatalog(context, kCatalogName));
+        const LaminaTransaction::Lock lock(transaction);
+        parts.chunk = plan.Run(context, transaction.data(), parameters, literals);
+      } else {
+        ARROW_ASSIGN_OR_RAISE(const auto session, db::BeginSession(owner_->database(), {}));
+        parts.chunk = plan.Run(context, *session, parameters, literals);
+      }
+      return Status::OK();
+    });
+    if (!status.ok()) return Failed(std::move(status));
+    if (parts.chunk == nullptr) return nullptr;
+    parts.tag = "SELECT";
+    parts.context = duck_.context;
+    parts.shape = plan.shape();
+    return MakeResult(std::move(parts));
+  }
   Status CheckNotAborted() const {
     if (!aborted_) return Status::OK();
     return MakeSqlError("T5003",
@@ -231,6 +285,9 @@ class ConnectionImpl final : public Connection {
   /// Runs one statement of `sql`.
   Result<std::unique_ptr<SqlResult>> Run(std::string_view sql, const StatementSpan& span,
                                          const SqlParameters& parameters) {
+    if (!MayKeepDirectPlans(span.tokens[0], sql)) VoidDirectPlans();
+    ARROW_ASSIGN_OR_RAISE(auto direct, TryDirect(sql, span, parameters));
+    if (direct != nullptr) return direct;
     Result<Control> control = ParseControl(sql, span);
     if (!control.ok()) return Failed(control.status());
     if (control->kind != ControlKind::kNone) {
@@ -275,6 +332,48 @@ class ConnectionImpl final : public Connection {
     return WithLimits(!sets, [&] {
       return AtDuckDBBorder(sql, span.begin, [&] { return RunText(sql, span, parameters); });
     });
+  }
+
+  /// Statements that change no name and no setting.
+  static bool MayKeepDirectPlans(const Token& first, std::string_view sql) {
+    constexpr const char* kWords[] = {"SELECT", "INSERT",    "UPDATE", "DELETE", "BEGIN",
+                                      "COMMIT", "SAVEPOINT", "WITH",   "MERGE",  "START",
+                                      "VALUES", "FROM",      "RELEASE"};
+    return std::any_of(std::begin(kWords), std::end(kWords),
+                       [&](const char* word) { return Is(first, sql, word); });
+  }
+
+  /// Null: the statement takes DuckDB's way. A text is planned when it comes the second time.
+  Result<std::unique_ptr<SqlResult>> TryDirect(std::string_view sql, const StatementSpan& span,
+                                               const SqlParameters& parameters) {
+    constexpr size_t kPlansMax = 1000;
+    if (aborted_) return nullptr;
+    const auto lifted = LiftedText::Of(sql, span);
+    if (!lifted) return nullptr;
+    if (direct_.size() >= kPlansMax) direct_.clear();
+    const auto [it, fresh] = direct_.try_emplace(lifted->text);
+    if (fresh) return nullptr;
+    if (!it->second.has_value()) it->second = PlanText(sql, span, *lifted);
+    const std::shared_ptr<const DirectSelect> plan = *it->second;
+    if (plan == nullptr) return nullptr;
+    return RunDirect(*plan, parameters, lifted->literals);
+  }
+  std::shared_ptr<const DirectSelect> PlanText(std::string_view sql, const StatementSpan& span,
+                                               const LiftedText& lifted) {
+    duckdb::ClientContext& context = *duck_.context;
+    const auto written = StatementText::Take(context, sql, span);
+    if (!written.ok() || !written->brackets().empty() ||
+        written->view() != ViewStatement::Kind::kNone)
+      return nullptr;
+    duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>> statements;
+    const Status status = AtDuckDBBorder("", 0, [&]() -> Status {
+      statements = context.ParseStatements(written->text());
+      return statements.size() == 1
+                 ? written->Put(context, sql, span, /*prepared=*/false, &statements[0])
+                 : Status::OK();
+    });
+    if (!status.ok() || statements.size() != 1) return nullptr;
+    return PlanDirect(*statements[0], lifted);
   }
 
   /// A statement for DuckDB.
@@ -649,6 +748,9 @@ class ConnectionImpl final : public Connection {
   const duckdb::shared_ptr<SessionState> state_;
   bool in_block_ = false;
   bool aborted_ = false;
+  /// By their lifted texts; nullopt: seen once. Null: takes DuckDB's way.
+  std::unordered_map<std::string, std::optional<std::shared_ptr<const DirectSelect>>> direct_;
+  uint64_t direct_generation_ = 1;
   std::function<bool(const SqlProgress&)> progress_callback_;
   SessionMemory* memory_ = nullptr;     // null: no statement had a limit yet
   std::shared_ptr<Deadline> deadline_;  // of the statement under way
@@ -727,6 +829,7 @@ Status StatementImpl::Init() {
   }
   ARROW_ASSIGN_OR_RAISE(const Control control, ParseControl(text_, spans[0]));
   if (control.kind != ControlKind::kNone || RunsItself(text_, spans[0])) return Status::OK();
+  lifted_ = LiftedText::Of(text_, spans[0]);
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
   Status status = Plan(spans[0]);
   return status.ok() ? status : connection_->Failed(std::move(status));
@@ -776,6 +879,15 @@ Status StatementImpl::Plan(const StatementSpan& span) {
   return AtPlaceInText(status, statement_.brackets(), span.begin, text_);
 }
 
+const DirectSelect* StatementImpl::Direct() {
+  if (!lifted_ || prepared_ == nullptr || !statement_.brackets().empty()) return nullptr;
+  if (direct_generation_ != connection_->direct_generation()) {
+    direct_generation_ = connection_->direct_generation();
+    direct_ = connection_->PlanDirect(*prepared_->data->unbound_statement, *lifted_);
+  }
+  return direct_.get();
+}
+
 Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& parameters) {
   if (prepared_ == nullptr) return connection_->Execute(text_, parameters);
   ARROW_RETURN_NOT_OK(connection_->CheckNotAborted());
@@ -783,6 +895,20 @@ Result<std::unique_ptr<SqlResult>> StatementImpl::Execute(const SqlParameters& p
     return connection_->Failed(
         MakeSqlError("T4007", fmt::format("wrong number of parameters: expected={} given={}",
                                           types_.size(), parameters.size())));
+  }
+  if (const DirectSelect* direct = Direct()) {
+    ARROW_ASSIGN_OR_RAISE(auto result,
+                          connection_->RunDirect(*direct, parameters, lifted_->literals));
+    if (result != nullptr) return result;
+  }
+  switch (prepared_->GetStatementType()) {
+    case duckdb::StatementType::SELECT_STATEMENT:
+    case duckdb::StatementType::INSERT_STATEMENT:
+    case duckdb::StatementType::UPDATE_STATEMENT:
+    case duckdb::StatementType::DELETE_STATEMENT:
+      break;
+    default:
+      connection_->VoidDirectPlans();
   }
   const auto run = [&]() -> Result<std::unique_ptr<SqlResult>> {
     duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;

@@ -3,6 +3,7 @@
 #include <duckdb/parser/parsed_data/attach_info.hpp>
 
 #include "sql/duckdb_api.h"
+#include "sql/direct_path.h"
 #include "sql/error_translation.h"
 #include "sql/functions/functions.h"
 #include "sql/instance_resources.h"
@@ -76,6 +77,7 @@ std::unique_ptr<duckdb::DuckDB> MakeInstance(Database* database) {
   settings.AddAllowedDirectory(PlainFiles::kScheme);
   settings.SetOptionByName("parquet_metadata_cache", duckdb::Value::BOOLEAN(true));
   RegisterSettings(*instance->instance);
+  RegisterDirectPath(*instance->instance);
   RegisterFunctions(*instance->instance);
   return instance;
 }

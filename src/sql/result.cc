@@ -33,7 +33,9 @@ class ResultImpl final : public SqlResult {
   ~ResultImpl() override { (void)End(); }
 
   const std::string& tag() const override { return parts_.tag; }
-  const std::vector<SqlColumn>& columns() const override { return columns_; }
+  const std::vector<SqlColumn>& columns() const override {
+    return parts_.shape == nullptr ? columns_ : parts_.shape->columns;
+  }
   std::optional<int64_t> changed_rows() const override { return parts_.changed_rows; }
   std::optional<CommitResult> commit() const override { return parts_.commit; }
 
@@ -84,8 +86,7 @@ class ResultImpl final : public SqlResult {
     std::shared_ptr<arrow::RecordBatch> batch;
     ARROW_RETURN_NOT_OK(AtDuckDBBorder("", 0, [&]() -> Status {
       ArrowArray array;
-      duckdb::ArrowConverter::ToArrowArray(*chunk_, &array, parts_.rows->client_properties,
-                                           extension_casts_);
+      duckdb::ArrowConverter::ToArrowArray(*chunk_, &array, Properties(), extension_casts_);
       return arrow::ImportRecordBatch(&array, schema_).Value(&batch);
     }));
     row_ = chunk_->size() - 1;
@@ -108,6 +109,11 @@ class ResultImpl final : public SqlResult {
   Status FetchChunk() {
     chunk_ = nullptr;
     texts_.clear();
+    if (parts_.chunk != nullptr && !ended_ && parts_.chunk->size() > 0) {
+      chunk_ = std::move(parts_.chunk);
+      Begin();
+      return Status::OK();
+    }
     if (parts_.rows == nullptr || ended_) return End();
     duckdb::ErrorData error;
     do {
@@ -121,10 +127,14 @@ class ResultImpl final : public SqlResult {
       }
     } while (chunk_ != nullptr && chunk_->size() == 0);
     if (chunk_ == nullptr) return End();
+    Begin();
+    return Status::OK();
+  }
+
+  void Begin() {
     chunk_->Flatten();
     texts_.resize(chunk_->ColumnCount());
     row_ = kBefore;
-    return Status::OK();
   }
 
   Status End() {
@@ -136,18 +146,24 @@ class ResultImpl final : public SqlResult {
     return std::exchange(parts_.on_end, nullptr)();
   }
 
+  duckdb::ClientProperties Properties() const {
+    return parts_.rows == nullptr ? parts_.context->GetClientProperties()
+                                  : parts_.rows->client_properties;
+  }
+
   Status MakeSchema() {
     if (schema_ != nullptr) return Status::OK();
-    if (parts_.rows == nullptr) {
+    if (parts_.rows == nullptr && parts_.shape == nullptr) {
       schema_ = arrow::schema({});
       return Status::OK();
     }
+    const auto& types = parts_.rows == nullptr ? parts_.shape->types : parts_.rows->types;
+    const auto& names = parts_.rows == nullptr ? parts_.shape->names : parts_.rows->names;
     return AtDuckDBBorder("", 0, [&]() -> Status {
       ArrowSchema schema;
-      duckdb::ArrowConverter::ToArrowSchema(&schema, parts_.rows->types, parts_.rows->names,
-                                            parts_.rows->client_properties);
-      extension_casts_ =
-          duckdb::ArrowTypeExtensionData::GetExtensionTypes(*parts_.context, parts_.rows->types);
+      auto properties = Properties();
+      duckdb::ArrowConverter::ToArrowSchema(&schema, types, names, properties);
+      extension_casts_ = duckdb::ArrowTypeExtensionData::GetExtensionTypes(*parts_.context, types);
       return arrow::ImportSchema(&schema).Value(&schema_);
     });
   }
