@@ -254,14 +254,13 @@ class LaminaEngine final : public Engine {
  private:
   int64_t Sum(lamina::SqlResult& result) {
     int64_t rows = 0;
-    for (;;) {
-      const auto batch = Must(result.NextBatch());
-      if (batch == nullptr) return rows;
-      rows += batch->num_rows();
-      const auto* ids =
-          batch->num_columns() == 3 ? batch->column_data(0)->GetValues<int64_t>(1) : nullptr;
-      for (int64_t i = 0; ids != nullptr && i < batch->num_rows(); ++i) sum_ += ids[i];
+    while (Must(result.NextRow())) {
+      ++rows;
+      if (result.columns().size() != 3) continue;
+      sum_ += std::get<int64_t>(result.Value(0).value()) + result.Text(1)[0] +
+              static_cast<int64_t>(std::get<double>(result.Value(2).value()));
     }
+    return rows;
   }
   int64_t Run(const char* sql, std::initializer_list<int64_t> values) {
     auto& statement = prepared_[sql];
@@ -315,7 +314,7 @@ double PointRate(lamina::SqlDatabase& sql, int threads, int each) {
           Must(connection->Prepare("SELECT id, name, balance FROM t WHERE id = $1"));
       for (int i = 0; i < each; ++i) {
         const auto result = Must(statement->Execute({KeyOf(i * 31 + t)}));
-        while (Must(result->NextBatch()) != nullptr) {
+        while (Must(result->NextRow())) {
         }
       }
     });

@@ -9,6 +9,7 @@
 #include <duckdb/parser/expression/comparison_expression.hpp>
 #include <duckdb/parser/expression/conjunction_expression.hpp>
 #include <duckdb/parser/expression/constant_expression.hpp>
+#include <duckdb/parser/expression/function_expression.hpp>
 #include <duckdb/parser/expression/parameter_expression.hpp>
 #include <duckdb/parser/expression/star_expression.hpp>
 #include <duckdb/parser/query_node/select_node.hpp>
@@ -87,9 +88,7 @@ const duckdb::SelectNode* PlainSelect(const duckdb::SQLStatement& statement) {
                      node.from_table->type == duckdb::TableReferenceType::BASE_TABLE;
   if (!plain) return nullptr;
   const auto& ref = node.from_table->Cast<duckdb::BaseTableRef>();
-  return ref.at_clause == nullptr && ref.sample == nullptr && ref.column_name_alias.empty()
-             ? &node
-             : nullptr;
+  return ref.sample == nullptr && ref.column_name_alias.empty() ? &node : nullptr;
 }
 
 }  // namespace
@@ -121,6 +120,47 @@ std::optional<LiftedText> LiftedText::Of(std::string_view sql, const StatementSp
   return out;
 }
 
+std::optional<DirectSelect::Source> DirectSelect::SourceOf(const duckdb::ParsedExpression& value,
+                                                           const std::vector<size_t>& literals) {
+  Source out;
+  if (value.GetExpressionClass() == ExpressionClass::PARAMETER) {
+    const std::string& name = value.Cast<duckdb::ParameterExpression>().identifier;
+    size_t number = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (error != std::errc() || end != name.data() + name.size() || number == 0) return {};
+    out.index = number - 1;
+    return out;
+  }
+  if (value.GetExpressionClass() != ExpressionClass::CONSTANT ||
+      !value.GetQueryLocation().IsValid())
+    return {};
+  const auto literal =
+      std::find(literals.begin(), literals.end(), value.GetQueryLocation().GetIndex());
+  if (literal == literals.end()) return {};
+  out.literal = true;
+  out.index = static_cast<size_t>(literal - literals.begin());
+  return out;
+}
+
+bool DirectSelect::TakeMoment(const duckdb::BaseTableRef& ref,
+                              const std::vector<size_t>& literals) {
+  if (ref.at_clause == nullptr) return true;
+  const auto clause = ref.at_clause->Copy();
+  const auto& expression = *clause->ExpressionMutable();
+  if (expression.GetExpressionClass() != ExpressionClass::FUNCTION) return false;
+  const auto& call = expression.Cast<duckdb::FunctionExpression>();
+  if (call.function_name != kMomentFunction || call.children.size() != 6) return false;
+  const auto constant = [&](size_t i) -> std::string {
+    const auto& child = *call.children[i];
+    return child.GetExpressionClass() == ExpressionClass::CONSTANT
+               ? child.Cast<duckdb::ConstantExpression>().value.ToString()
+               : "";
+  };
+  if (constant(0) != "as of" || constant(2) != "NULL" || constant(3) != "NULL") return false;
+  commit_ = SourceOf(*call.children[1], literals);
+  return commit_.has_value();
+}
+
 std::shared_ptr<const DirectSelect> DirectSelect::Plan(duckdb::ClientContext& context,
                                                        const duckdb::SQLStatement& statement,
                                                        const std::vector<size_t>& literals) {
@@ -148,6 +188,7 @@ std::shared_ptr<const DirectSelect> DirectSelect::Plan(duckdb::ClientContext& co
     if (column.Generated()) return nullptr;
 
   std::shared_ptr<DirectSelect> out(new DirectSelect);
+  if (!out->TakeMoment(ref, literals)) return nullptr;
   std::vector<const duckdb::ComparisonExpression*> conjuncts;
   if (!Conjuncts(*node->where_clause, &conjuncts) || conjuncts.size() != key.size()) return nullptr;
   out->key_.resize(key.size());
@@ -165,24 +206,10 @@ std::shared_ptr<const DirectSelect> DirectSelect::Plan(duckdb::ClientContext& co
                       duckdb::StringType::GetCollation(column->Type()).empty() &&
                       !column->Type().HasAlias();
     if (!text && !IsInteger(column->Type())) return nullptr;
+    const auto from = SourceOf(left ? *of->right : *of->left, literals);
+    if (!from) return nullptr;
+    source = *from;
     source.text = text;
-    const duckdb::ParsedExpression& value = left ? *of->right : *of->left;
-    if (value.GetExpressionClass() == ExpressionClass::PARAMETER) {
-      const std::string& name = value.Cast<duckdb::ParameterExpression>().identifier;
-      size_t number = 0;
-      const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-      if (error != std::errc() || end != name.data() + name.size() || number == 0) return nullptr;
-      source.index = number - 1;
-    } else if (value.GetExpressionClass() == ExpressionClass::CONSTANT &&
-               value.GetQueryLocation().IsValid()) {
-      const auto literal =
-          std::find(literals.begin(), literals.end(), value.GetQueryLocation().GetIndex());
-      if (literal == literals.end()) return nullptr;
-      source.literal = true;
-      source.index = static_cast<size_t>(literal - literals.begin());
-    } else {
-      return nullptr;
-    }
   }
   std::vector<std::string> shown;
   for (const auto& item : node->select_list) {
@@ -251,7 +278,18 @@ duckdb::unique_ptr<duckdb::DataChunk> DirectSelect::Run(duckdb::ClientContext& c
   // A number that its column cannot hold is DuckDB's to compare.
   const auto encoded = codec_->EncodeScalars(key);
   if (!encoded.ok()) return nullptr;
-  const auto rows = ValueOrThrow(session.GetEncoded(table_, *encoded, {}, {}, columns_));
+  SystemPeriod system;
+  if (commit_.has_value()) {
+    const SqlParameters& from = commit_->literal ? literals : parameters;
+    if (commit_->index >= from.size() || !from[commit_->index].type().empty()) return nullptr;
+    const auto* number = std::get_if<int64_t>(&from[commit_->index].value());
+    // A commit that is not there is DuckDB's way to name.
+    if (number == nullptr || *number < 0 ||
+        static_cast<uint64_t>(*number) > session.snapshot()->commit().value)
+      return nullptr;
+    system = SystemPeriod::AsOf(CommitId{static_cast<uint64_t>(*number)});
+  }
+  const auto rows = ValueOrThrow(session.GetEncoded(table_, *encoded, system, {}, columns_));
   if (rows->num_rows() > 1) return nullptr;
   auto out = duckdb::make_uniq<duckdb::DataChunk>();
   out->Initialize(context, shape_->types, 1);

@@ -65,11 +65,17 @@ class DirectSelect {
     bool text = false;  ///< The column is VARCHAR, else an integer.
   };
   DirectSelect() = default;
+  /// Nullopt: it cannot be taken from there.
+  static std::optional<Source> SourceOf(const duckdb::ParsedExpression& value,
+                                        const std::vector<size_t>& literals);
+  /// The commit of an AS OF. False: the clause says something else.
+  bool TakeMoment(const duckdb::BaseTableRef& ref, const std::vector<size_t>& literals);
 
+  std::optional<Source> commit_;  ///< AS OF; nullopt: the newest.
   std::string table_;
   catalog::TableSchemaPtr schema_;
   std::unique_ptr<catalog::KeyCodec> codec_;
-  std::vector<Source> key_;  // in the key's order
+  std::vector<Source> key_;           // in the key's order
   std::vector<std::string> columns_;  // that are read, each once
   std::vector<int> places_;           // in columns_, of each column of the result
   std::shared_ptr<const DirectShape> shape_;

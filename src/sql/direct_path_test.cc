@@ -87,7 +87,7 @@ TEST_F(DirectPathTest, RandomStatementsGiveWhatDuckDBsWayGives) {
     return one({"*", "id", "name, id", "amount AS x, tags", "t.name", "ID, Name", "nothing",
                 "id + 1", "_commit > 0", "count(*)", "*, id", "name AS \"a b\", name", "q.id"});
   };
-  for (int i = 0; i < 5000; ++i) {
+  for (int i = 0; i < 3000; ++i) {
     SCOPED_TRACE(i);
     if (random.OneIn(20)) {
       Do(*direct_,
@@ -95,7 +95,7 @@ TEST_F(DirectPathTest, RandomStatementsGiveWhatDuckDBsWayGives) {
               "INSERT OR REPLACE INTO t SELECT range, 'again', 1, NULL FROM range(20)",
               "UPDATE u SET body = '[1]' WHERE a = 3", "CHECKPOINT"}));
     }
-    switch (random.Uniform(6)) {
+    switch (random.Uniform(7)) {
       case 0:
       case 1:
         Same(fmt::format("SELECT {} FROM t WHERE id = {}", columns_of_t(), number()));
@@ -107,11 +107,20 @@ TEST_F(DirectPathTest, RandomStatementsGiveWhatDuckDBsWayGives) {
         Same(fmt::format("SELECT moment, body FROM main.u AS q WHERE q.b = {} AND {} = q.a", text(),
                          number()));
         break;
+      case 5:
+        Same(fmt::format(
+            "SELECT {} FROM t {} WHERE id = {}", columns_of_t(),
+            fmt::format(fmt::runtime(one({"AS OF {}", "FOR SYSTEM_TIME AS OF {}", "AS x AS OF {}",
+                                          "AT (VERSION => {})", "VALID AT {}"})),
+                        random.OneIn(4) ? one({"999", "-1", "NULL", "1.5", "'x'"})
+                                        : std::to_string(random.Uniform(40))),
+            number()));
+        break;
       case 4:
         Same(fmt::format("SELECT {} FROM {} WHERE {} {}", one({"*", "id"}), one({"t", "v", "u"}),
                          one({"id = 5", "id = 5 AND id = 6", "id > 5", "id = 5 OR id = 6",
                               "b = 'b1'", "id IN (5)", "id = 5 AND name = 'n5'"}),
-                         one({"", "LIMIT 1", "ORDER BY 1", "AS OF 3"})));
+                         one({"", "LIMIT 1", "ORDER BY 1", "AS OF 3", "AS OF 4"})));
         break;
       default: {
         // Prepared, with values of other types, too.
@@ -129,6 +138,11 @@ TEST_F(DirectPathTest, RandomStatementsGiveWhatDuckDBsWayGives) {
             {}};
         for (const auto& value : values)
           EXPECT_EQ(Seen(mine->Execute(value)), Seen(theirs->Execute(value)));
+        const char* const then = "SELECT name FROM t AS OF $1 WHERE id = 3";
+        const auto my_then = direct_->Prepare(then).ValueOrDie();
+        const auto their_then = other_->Prepare(then).ValueOrDie();
+        for (const auto& value : values)
+          EXPECT_EQ(Seen(my_then->Execute(value)), Seen(their_then->Execute(value)));
       }
     }
   }
