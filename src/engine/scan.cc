@@ -164,11 +164,10 @@ Status TakePlainFiles(ScanContext* context, const Overlay& overlay, std::vector<
   if (!context->moment) return Status::OK();
   std::vector<DataFilePtr> rest;
   for (DataFilePtr& file : *files) {
-    const bool steady =
-        file->kind == FileKind::kCurrent && !file->has_valid_columns &&
-        file->max_system_from < spec.window.system.to &&
-        file->schema_version == spec.table->version &&
-        !overlay.Touches(file->min_key, file->max_key);
+    const bool steady = file->kind == FileKind::kCurrent && !file->has_valid_columns &&
+                        file->max_system_from < spec.window.system.to &&
+                        file->schema_version == spec.table->version &&
+                        !overlay.Touches(file->min_key, file->max_key);
     if (!steady) {
       rest.push_back(std::move(file));
       continue;
@@ -186,8 +185,7 @@ Status TakePlainFiles(ScanContext* context, const Overlay& overlay, std::vector<
     }
     ARROW_ASSIGN_OR_RAISE(out.ended, context->files->Deletions(file, &context->profile.io));
     if (out.ended != nullptr) {
-      ARROW_ASSIGN_OR_RAISE(out.ended,
-                            storage::sst::EndedBy(out.ended, spec.window.system.from));
+      ARROW_ASSIGN_OR_RAISE(out.ended, storage::sst::EndedBy(out.ended, spec.window.system.from));
     }
     out.file = std::move(file);
     plain->push_back(std::move(out));

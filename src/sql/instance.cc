@@ -2,8 +2,8 @@
 #include <duckdb/main/extension_callback_manager.hpp>
 #include <duckdb/parser/parsed_data/attach_info.hpp>
 
-#include "sql/duckdb_api.h"
 #include "sql/direct_path.h"
+#include "sql/duckdb_api.h"
 #include "sql/error_translation.h"
 #include "sql/functions/functions.h"
 #include "sql/instance_resources.h"

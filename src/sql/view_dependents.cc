@@ -64,9 +64,9 @@ duckdb::ViewCatalogEntry* Find(duckdb::ClientContext& context, LaminaCatalog& ca
                                const WorkingViews::View& view) {
   auto* schema = LaminaTransaction::Get(context, catalog).definitions().FindSchema(view.schema);
   if (schema == nullptr) return nullptr;
-  auto entry = schema->LookupEntry(catalog.GetCatalogTransaction(context),
-                                   {CatalogType::VIEW_ENTRY,
-                                    (view.materialized ? kViewQueryPrefix : "") + view.name});
+  auto entry = schema->LookupEntry(
+      catalog.GetCatalogTransaction(context),
+      {CatalogType::VIEW_ENTRY, (view.materialized ? kViewQueryPrefix : "") + view.name});
   if (entry == nullptr || entry->type != CatalogType::VIEW_ENTRY) return nullptr;
   return &entry->Cast<duckdb::ViewCatalogEntry>();
 }
